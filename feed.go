@@ -1,0 +1,226 @@
+package rollcall
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollcall-io/rollcall/internal/follow"
+)
+
+const (
+	// linger is how long a service is followed on after its last watcher closed: gRPC channels that go idle come back.
+	linger = 30 * time.Second
+
+	// A feed remembers the changes of this many views, unless they are more than so many updates.
+	ringViews, ringUpdates = 64, 1024
+)
+
+// feed is one followed service: the sink of its follower, the source of its watchers.
+type feed struct {
+	service, dir string
+	logger       *slog.Logger
+
+	// Guarded by the registry's mu.
+	follower *follow.Follower
+	cancel   context.CancelFunc
+	users    int
+	idle     *time.Timer // runs while there are no users
+
+	mu      sync.Mutex
+	view    *View         // the newest, without Updates; nil before the first answer
+	seq     uint64        // counts views
+	changed chan struct{} // closed and replaced with each new view
+	ring    []delta       // of the newest views, oldest first
+	held    int           // updates in ring
+	bad     map[string]int64
+	skipped int64
+	err     error // why it is stale
+}
+
+// delta is what one view changed over the one before it.
+type delta struct {
+	updates []Update
+	reset   bool
+}
+
+func newFeed(service, dir string, logger *slog.Logger) *feed {
+	return &feed{service: service, dir: dir, logger: logger, changed: make(chan struct{}), bad: map[string]int64{}}
+}
+
+// Apply implements [follow.Sink].
+func (f *feed) Apply(b follow.Batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var before []*Instance
+	if f.view != nil {
+		before = f.view.Instances
+	}
+	updates := f.reduce(before, b.Changes)
+	if f.view != nil && len(updates) == 0 && !b.Reset {
+		return
+	}
+	next := &View{Service: f.service, Revision: b.Revision, Instances: applyUpdates(before, updates)}
+	if f.view != nil {
+		next.StaleSince = f.view.StaleSince
+	}
+	f.publish(next, delta{updates: updates, reset: b.Reset})
+}
+
+// reduce turns changes of keys into updates of instances, merged to one per instance and sorted by id.
+func (f *feed) reduce(before []*Instance, changes []follow.Change) []Update {
+	merged := make(map[string]Update, len(changes))
+	for _, c := range changes {
+		id, ok := idOf(f.dir, c.Key)
+		if !ok {
+			continue
+		}
+		prev := lastKnown(before, merged, id)
+		u, ok := f.updateOf(id, c, prev)
+		if !ok {
+			continue
+		}
+		if old, was := merged[id]; was {
+			if u, ok = merge(old, u); !ok {
+				delete(merged, id)
+				continue
+			}
+		}
+		merged[id] = u
+	}
+	return sortUpdates(merged)
+}
+
+// lastKnown returns an instance as it is after the updates so far; nil when it is absent.
+func lastKnown(before []*Instance, merged map[string]Update, id string) *Instance {
+	if u, ok := merged[id]; ok {
+		if u.Op == Delete {
+			return nil
+		}
+		return u.Instance
+	}
+	if n, ok := slices.BinarySearchFunc(before, id, compareID); ok {
+		return before[n]
+	}
+	return nil
+}
+
+// updateOf reads one change. A value that cannot be read changes nothing: the last good one stays.
+func (f *feed) updateOf(id string, c follow.Change, prev *Instance) (Update, bool) {
+	gone := Update{Op: Delete, Instance: prev, Prev: prev}
+	if c.Deleted {
+		delete(f.bad, c.Key)
+		gone.Expired = true
+		return gone, prev != nil
+	}
+	i, err := decodeInstance(id, c.Value)
+	if err != nil {
+		f.skip(c, err)
+		return Update{}, false
+	}
+	delete(f.bad, c.Key)
+	i.Revision, i.CreateRevision = c.Revision, c.CreateRevision
+	switch {
+	case i.State == stateLeaving:
+		return gone, prev != nil
+	case prev == nil:
+		return Update{Op: Add, Instance: i}, true
+	case prev.Revision == i.Revision:
+		return Update{}, false
+	}
+	return Update{Op: Modify, Instance: i, Prev: prev}, true
+}
+
+// skip counts a value that cannot be read, and logs it once.
+func (f *feed) skip(c follow.Change, err error) {
+	if f.bad[c.Key] == c.Revision {
+		return
+	}
+	f.skipped++
+	f.bad[c.Key] = c.Revision
+	f.logger.Warn("value cannot be read, skipped", "service", f.service, "key", c.Key, "revision", c.Revision, "err", err)
+}
+
+// Fresh implements [follow.Sink].
+func (f *feed) Fresh() { f.condition(time.Time{}, nil) }
+
+// Stale implements [follow.Sink].
+func (f *feed) Stale(since time.Time, err error) { f.condition(since, err) }
+
+// condition publishes a change of freshness as a view of its own.
+func (f *feed) condition(since time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+	if f.view == nil || f.view.StaleSince.Equal(since) {
+		return
+	}
+	next := *f.view
+	next.StaleSince = since
+	f.publish(&next, delta{})
+}
+
+func (f *feed) publish(v *View, d delta) {
+	f.view = v
+	f.seq++
+	f.ring = append(f.ring, d)
+	f.held += len(d.updates)
+	for len(f.ring) > ringViews || f.held > ringUpdates {
+		f.held -= len(f.ring[0].updates)
+		f.ring[0] = delta{}
+		f.ring = f.ring[1:]
+	}
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// stale returns the newest view as one that is stale at the latest since the given time; nil when there is none.
+func (f *feed) stale(since time.Time) *View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.view == nil {
+		return nil
+	}
+	v := *f.view
+	if v.StaleSince.IsZero() {
+		v.StaleSince = since
+	}
+	return &v
+}
+
+// newer returns the newest view with what it changed since the view number seq, which the watcher has as last. When
+// there is none it returns a channel that is closed when there is.
+func (f *feed) newer(seq uint64, last *View) (v *View, number uint64, wait <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.view == nil || f.seq == seq {
+		return nil, 0, f.changed
+	}
+	next := *f.view
+	if missed := f.seq - seq; last != nil && missed <= uint64(len(f.ring)) {
+		next.Updates, next.Reset = mergeDeltas(f.ring[len(f.ring)-int(missed):])
+	} else {
+		// Too far behind for the ring. Whether the revision went back shows in the numbers, as far as they go.
+		next.Updates = next.Since(last)
+		next.Reset = last != nil && next.Revision < last.Revision
+	}
+	return &next, f.seq, nil
+}
+
+func (f *feed) lastErr() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+func (f *feed) status(users int) ServiceStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := ServiceStatus{Service: f.service, Watchers: users, Err: f.err, Skipped: f.skipped}
+	if f.view != nil {
+		s.Revision, s.Instances, s.StaleSince = f.view.Revision, len(f.view.Instances), f.view.StaleSince
+	}
+	return s
+}

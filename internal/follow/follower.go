@@ -1,0 +1,265 @@
+// Package follow keeps up with everything under a prefix in etcd: it lists, watches from the list's revision, and
+// heals compaction, cancellation and lost connections by listing again and telling only the difference. It knows keys
+// and bytes; what they mean is its sink's business.
+package follow
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// createTimeout is how long a watch may take until the server has accepted it.
+const createTimeout = 4 * time.Second
+
+// Change is what became of one key.
+type Change struct {
+	Key     string
+	Value   []byte // nil when Deleted
+	Deleted bool
+
+	Revision       int64 // of the write; of the list that found the key gone
+	CreateRevision int64
+}
+
+// Batch is what changed up to a revision: whole revisions, in order.
+type Batch struct {
+	Revision int64
+	Changes  []Change
+	Relisted bool // found by listing: what happened in between, such as a goodbye before a delete, is not in it
+	Reset    bool // etcd's revision went back: its history broke
+}
+
+// Sink takes what a follower finds out. Its methods are called one at a time and must not block.
+type Sink interface {
+	Apply(Batch)
+	// Fresh says that what was applied is current, Stale that etcd is out of reach, and why.
+	Fresh()
+	Stale(since time.Time, err error)
+}
+
+// Follower follows one prefix. Make it with New, then Run it.
+type Follower struct {
+	kv      clientv3.KV
+	watches *wire.Watches
+	prefix  string
+	sink    Sink
+	logger  *slog.Logger
+
+	poke chan struct{} // one token: somebody waits for a list
+
+	mu         sync.Mutex       // held while the sink is called
+	known      map[string]int64 // key → revision of its last write
+	revision   int64            // up to which known is complete
+	staleSince time.Time
+	waiting    []chan struct{} // closed after the next list that begins
+}
+
+// New returns a follower; it does nothing before Run.
+func New(kv clientv3.KV, watches *wire.Watches, prefix string, sink Sink, logger *slog.Logger) *Follower {
+	return &Follower{
+		kv: kv, watches: watches, prefix: prefix, sink: sink, logger: logger.With("prefix", prefix),
+		poke: make(chan struct{}, 1), known: map[string]int64{},
+	}
+}
+
+// Run follows until ctx ends. A watch that breaks makes nothing stale by itself: only when the list that heals it fails
+// too is etcd out of reach, since the watch broke.
+func (f *Follower) Run(ctx context.Context) {
+	var troubled time.Time // since when; zero while all is well
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		if err := f.list(ctx); err == nil {
+			troubled = time.Time{}
+			began := time.Now()
+			err = f.watch(ctx)
+			if errors.Is(err, errAsked) || ctx.Err() != nil {
+				attempt = -1
+				continue
+			}
+			f.logger.Debug("watch ended, listing again", "revision", f.revision, "err", err)
+			if time.Since(began) > 10*time.Second {
+				attempt = 0 // it went well: what comes now is the first trouble
+			}
+			troubled = time.Now()
+		} else if ctx.Err() == nil {
+			if troubled.IsZero() {
+				troubled = time.Now()
+			}
+			f.stale(troubled, err)
+		}
+		if !wire.Sleep(ctx, wire.Backoff(attempt)) {
+			return
+		}
+	}
+}
+
+// errAsked ends a watch because somebody wants a fresh list.
+var errAsked = errors.New("a list was asked for")
+
+// Refresh asks for a list that begins after the call. The channel is closed when its outcome was applied.
+func (f *Follower) Refresh() <-chan struct{} {
+	done := make(chan struct{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting = append(f.waiting, done)
+	select {
+	case f.poke <- struct{}{}:
+	default:
+	}
+	return done
+}
+
+// list reads the prefix and applies what is different from what was known.
+func (f *Follower) list(ctx context.Context) (err error) {
+	asked := f.takeWaiting()
+	defer func() {
+		if err != nil {
+			f.putBackWaiting(asked)
+		}
+	}()
+	found := make(map[string]int64, len(f.known))
+	var changes []Change
+	revision, err := List(ctx, f.kv, f.prefix, func(kv *mvccpb.KeyValue) {
+		key := string(kv.Key)
+		found[key] = kv.ModRevision
+		if f.known[key] != kv.ModRevision { // read without the lock: no watch is open now
+			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.known {
+		if _, still := found[key]; !still {
+			changes = append(changes, Change{Key: key, Deleted: true, Revision: revision})
+		}
+	}
+	reset := revision < f.revision
+	f.known, f.revision = found, revision
+	f.sink.Apply(Batch{Revision: revision, Changes: changes, Relisted: true, Reset: reset})
+	f.freshLocked() // the list is current, whatever becomes of the watch
+	for _, done := range asked {
+		close(done)
+	}
+	return nil
+}
+
+func (f *Follower) takeWaiting() []chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.poke:
+	default:
+	}
+	asked := f.waiting
+	f.waiting = nil
+	return asked
+}
+
+func (f *Follower) putBackWaiting(asked []chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting = append(f.waiting, asked...)
+}
+
+// watch follows from the list's revision until the watch ends; the error says why.
+func (f *Follower) watch(ctx context.Context) error {
+	h := &handler{f: f, created: make(chan struct{}), ended: make(chan error, 1)}
+	// From the list's own revision, not the next one: etcd reports progress on an idle store only to such a watch.
+	// What comes twice is dropped by its revision.
+	w := f.watches.Add(f.prefix, clientv3.GetPrefixRangeEnd(f.prefix), f.revision, h)
+	defer h.close(w)
+
+	timeout := time.NewTimer(createTimeout)
+	defer timeout.Stop()
+	for created := h.created; ; {
+		select {
+		case <-created:
+			timeout.Stop()
+			created = nil
+		case <-timeout.C:
+			return errors.New("etcd does not open a watch")
+		case err := <-h.ended:
+			return err
+		case <-f.poke:
+			return errAsked
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *Follower) freshLocked() {
+	if !f.staleSince.IsZero() {
+		f.logger.Info("following again", "revision", f.revision, "after", time.Since(f.staleSince).Round(time.Millisecond))
+	}
+	f.staleSince = time.Time{}
+	f.sink.Fresh()
+}
+
+func (f *Follower) stale(since time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.staleSince.IsZero() {
+		f.staleSince = since
+		f.logger.Warn("cannot follow etcd, keeping what is known", "revision", f.revision, "err", err)
+	}
+	f.sink.Stale(f.staleSince, err)
+}
+
+// handler is one watch of a follower. What a watch says after the follower gave it up is ignored.
+type handler struct {
+	f       *Follower
+	created chan struct{}
+	ended   chan error
+	closed  bool // guarded by f.mu
+}
+
+func (h *handler) close(w *wire.Watch) {
+	w.Cancel()
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	h.closed = true
+}
+
+func (h *handler) Created() { close(h.created) }
+
+func (h *handler) Ended(err error) { h.ended <- err }
+
+func (h *handler) Events(events []*mvccpb.Event) {
+	f := h.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h.closed {
+		return
+	}
+	batch := Batch{Changes: make([]Change, 0, len(events))}
+	for _, e := range events {
+		rev := e.Kv.ModRevision
+		if rev <= f.revision {
+			continue // the list had it
+		}
+		batch.Revision = rev
+		key := string(e.Kv.Key)
+		if e.Type == mvccpb.Event_DELETE {
+			delete(f.known, key)
+			batch.Changes = append(batch.Changes, Change{Key: key, Deleted: true, Revision: rev})
+			continue
+		}
+		f.known[key] = rev
+		batch.Changes = append(batch.Changes, Change{Key: key, Value: e.Kv.Value, Revision: rev, CreateRevision: e.Kv.CreateRevision})
+	}
+	if len(batch.Changes) > 0 {
+		f.revision = batch.Revision
+		f.sink.Apply(batch)
+	}
+}

@@ -1,0 +1,170 @@
+package lease
+
+import (
+	"bytes"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// content is what lies under a key in etcd.
+type content struct {
+	mod         int64 // revision of its last write; 0: the key is absent
+	incarnation string
+	holder      string
+	value       []byte
+	lease       int64
+}
+
+// entry is one key on the books: what we want of it, and what we know of it. The keeper's mu guards all of it.
+type entry struct {
+	key string
+
+	hold     *Hold  // who wants it; nil: nobody, it is to be gone
+	value    []byte // the wanted value
+	farewell []byte // what says goodbye for it
+	version  int    // counts the values wanted so far
+	lease    *lease // the lease to write under; one of those whose books the entry is on
+	refs     int    // how many leases' books it is on
+
+	known    bool // now holds; not set after a write of unknown outcome
+	now      content
+	rev      int64         // etcd's revision at which now was so; 0 while now is a guess
+	written  int           // the version that was last confirmed to be in etcd
+	busy     bool          // a write or read is in flight
+	queued   bool          // it stands in its lease's dirty queue
+	alone    bool          // etcd refused a transaction that it was part of: next time it goes alone
+	refusal  error         // etcd's last definite no
+	stash    *observation  // the newest event that came while busy
+	watch    *wire.Watch   // on the key itself
+	own      *ownKey       // the handler of that watch
+	retry    *time.Timer   // puts it back into the queue after a refusal
+	progress chan struct{} // closed and replaced whenever something happened
+
+	// Ownership. A first write replaces whatever it reads, once; later ones replace nothing, our own, or what the first
+	// one replaced.
+	first    bool   // the key has not been read for this hold yet
+	replaces string // incarnation that the first read found
+	sent     bool   // a write was sent whose outcome is unknown
+	base     int64  // a revision before that write was sent
+
+	farewellDone bool // the goodbye was written, or etcd refused it
+}
+
+// observation is what an event on our own key, or a read, told.
+type observation struct {
+	now content
+	rev int64
+}
+
+func (e *entry) want(value, farewell []byte) {
+	e.value, e.farewell = value, farewell
+	e.version++
+}
+
+func (e *entry) signal() {
+	close(e.progress)
+	e.progress = make(chan struct{})
+}
+
+// step is what to do next about a key.
+type step uint8
+
+const (
+	nothing step = iota
+	read
+	put     // the wanted value
+	goodbye // the farewell
+	remove
+)
+
+func (e *entry) step(k *Keeper) step {
+	switch {
+	case e.settled(k):
+		return nothing
+	case !e.known:
+		return read
+	case e.hold != nil:
+		return put
+	case !e.farewellDone && e.farewell != nil:
+		return goodbye
+	default:
+		return remove
+	}
+}
+
+// settled reports whether etcd holds what we want of the key.
+func (e *entry) settled(k *Keeper) bool {
+	switch {
+	case !e.known || e.busy:
+		return false
+	case e.hold != nil:
+		return e.rev != 0 && e.written == e.version && e.now.mod != 0 && e.now.lease == e.lease.id
+	case e.now.mod == 0:
+		return true
+	case e.now.holder != k.Holder:
+		return true // another's: not ours to touch
+	default:
+		return k.closing && e.farewellDone // the revocation does the rest
+	}
+}
+
+// observe takes note of what lies under the key, and returns why the hold ends, if it does.
+func (e *entry) observe(k *Keeper, o observation) error {
+	if e.now.mod == 0 {
+		e.farewellDone = false // should it be ours and unwanted, it came late: it is seen, so it says goodbye
+	}
+	e.known, e.now, e.rev = true, o.now, o.rev
+	e.written = 0
+	if e.now.mod != 0 && e.hold != nil && bytes.Equal(e.now.value, e.value) {
+		e.written = e.version
+	}
+	e.now.value = nil // compared, and not needed again
+	if e.hold == nil {
+		return nil
+	}
+	first := e.first
+	e.first = false
+	switch inc := e.now.incarnation; {
+	case e.now.mod == 0, inc == "", e.now.holder == k.Holder:
+		return nil
+	case inc == e.hold.incarnation && !first:
+		return ErrReplaced // the registration moved to another keeper: it goes on there
+	case inc == e.hold.incarnation, inc == e.replaces:
+		return nil
+	case first && (!e.sent || e.now.mod <= e.base):
+		e.replaces = inc // it was there before us
+		return nil
+	default:
+		return ErrReplaced
+	}
+}
+
+// contentOf reads a key-value pair; nil is an absent key.
+func (k *Keeper) contentOf(kv *mvccpb.KeyValue) content {
+	if kv == nil {
+		return content{}
+	}
+	incarnation, holder := k.Owner(kv.Value)
+	return content{mod: kv.ModRevision, incarnation: incarnation, holder: holder, value: kv.Value, lease: kv.Lease}
+}
+
+// ops returns the parts of a transaction that carry out a step: under which condition, what, and what else.
+func (e *entry) ops(s step, lease int64) (cond *clientv3.Cmp, then, otherwise clientv3.Op) {
+	get := clientv3.OpGet(e.key)
+	unchanged := clientv3.Compare(clientv3.ModRevision(e.key), "=", e.now.mod)
+	under := clientv3.WithLease(clientv3.LeaseID(lease))
+	switch s {
+	case put:
+		return &unchanged, clientv3.OpPut(e.key, string(e.value), under), get
+	case goodbye:
+		return &unchanged, clientv3.OpPut(e.key, string(e.farewell), under), get
+	case remove:
+		return &unchanged, clientv3.OpDelete(e.key), get
+	default:
+		return nil, get, get
+	}
+}

@@ -1,0 +1,130 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// maxWatchdog bounds how long one heartbeat may go unanswered before the next member is tried.
+const maxWatchdog = 2 * time.Second
+
+// beat renews a lease until etcd says that it is gone (true), or it is not needed any more (false). However long etcd
+// is away, it never gives the lease up by itself: etcd, when it comes back, gives every lease its full time anew.
+//
+// The first heartbeat comes at a random moment of the first period: jitter alone leaves a fleet that started together in
+// step for minutes.
+func (k *Keeper) beat(l *lease) (lost bool) {
+	period := time.Duration(l.ttl) * time.Second / 3
+	pulse := &pulse{k: k, l: l, watchdog: min(maxWatchdog, period/2)}
+	defer pulse.end()
+	next := rand.N(period)
+	for attempt := 0; ; {
+		select {
+		case <-time.After(next):
+		case <-l.over:
+			return !k.unneeded(l)
+		case <-k.ctx.Done():
+			return false
+		}
+		ttl, err := pulse.once()
+		switch {
+		case err != nil && k.ctx.Err() != nil:
+			return false
+		case err != nil:
+			k.missed(fmt.Errorf("heartbeat: %w", err))
+			next = wire.Backoff(attempt) / 2
+			attempt++
+		case ttl <= 0:
+			return true
+		default:
+			next, attempt = jitter(period), 0
+		}
+	}
+}
+
+// unneeded reports whether a lease ended because nothing was wanted on it.
+func (k *Keeper) unneeded(l *lease) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return l.wanted == 0
+}
+
+// jitter returns d ± 10 %.
+func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }
+
+// pulse is a heartbeat stream of our own, to one member after another.
+type pulse struct {
+	k        *Keeper
+	l        *lease
+	watchdog time.Duration
+
+	conn   *wire.Conn // nil: the stream is to be opened
+	stream pb.Lease_LeaseKeepAliveClient
+	ctx    context.Context // of the stream
+	cancel context.CancelFunc
+}
+
+// once renews the lease once and returns its new TTL; 0 or less means that etcd does not know it. After an error the
+// connection is dropped: the next try goes to the next member.
+func (p *pulse) once() (ttl int64, err error) {
+	if p.conn == nil {
+		if p.conn, err = p.k.Line.Conn(); err != nil {
+			return 0, err
+		}
+		p.ctx, p.cancel = context.WithCancel(p.k.ctx)
+	}
+	watchdog := time.AfterFunc(p.watchdog, p.cancel)
+	ttl, err = p.exchange()
+	if !watchdog.Stop() {
+		err = fmt.Errorf("no answer in %v", p.watchdog) // an answer that just made it comes again
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.conn.Endpoint, err)
+		p.drop()
+	}
+	return ttl, err
+}
+
+func (p *pulse) exchange() (ttl int64, err error) {
+	if p.stream == nil {
+		// A member that has lost its leader ends the stream instead of keeping us waiting.
+		if p.stream, err = pb.NewLeaseClient(p.conn).LeaseKeepAlive(clientv3.WithRequireLeader(p.ctx)); err != nil {
+			return 0, err
+		}
+	}
+	if err = p.stream.Send(&pb.LeaseKeepAliveRequest{ID: p.l.id}); err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	resp, err := p.stream.Recv() // after an EOF of Send it knows the reason
+	if err != nil {
+		return 0, err
+	}
+	p.k.beaten(p.l)
+	return resp.TTL, nil
+}
+
+// drop ends the stream and the connection.
+func (p *pulse) drop() {
+	if p.conn == nil {
+		return
+	}
+	p.cancel()
+	p.k.Line.Drop(p.conn)
+	p.conn, p.stream = nil, nil
+}
+
+// end ends the stream only: other leases share the connection.
+func (p *pulse) end() {
+	if p.conn != nil {
+		p.cancel()
+	}
+}

@@ -1,0 +1,103 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+)
+
+// Hold is the wish that a key be in etcd. It ends once: by Release, by Close of the keeper, or because the key became
+// another's.
+type Hold struct {
+	k           *Keeper
+	e           *entry
+	incarnation string
+
+	done chan struct{}
+	err  error // why it ended; guarded by k.mu, set before done is closed
+}
+
+// Want changes the value, to be written as soon as etcd answers. It returns why the hold ended, if it has.
+func (h *Hold) Want(value, farewell []byte) error {
+	h.k.mu.Lock()
+	defer h.k.mu.Unlock()
+	if h.err != nil {
+		return h.err
+	}
+	h.e.want(value, farewell)
+	h.e.refusal = nil
+	h.k.dirtyLocked(h.e)
+	return nil
+}
+
+// Release says goodbye and deletes the key, and returns when etcd has confirmed it. When ctx ends before, the key stays
+// unwanted and is deleted as soon as etcd answers; a further Release waits for that. A key that became another's is
+// left alone, and that is no error.
+func (h *Hold) Release(ctx context.Context) error {
+	h.k.mu.Lock()
+	if h.e.hold == h {
+		h.k.unwantLocked(h.e, ErrReleased)
+	}
+	h.k.mu.Unlock()
+	return h.awaitGone(ctx)
+}
+
+// Done is closed when the hold has ended; Err then says why.
+func (h *Hold) Done() <-chan struct{} { return h.done }
+
+// Err returns nil while the hold lasts.
+func (h *Hold) Err() error {
+	h.k.mu.Lock()
+	defer h.k.mu.Unlock()
+	return h.err
+}
+
+func (h *Hold) endLocked(why error) {
+	h.err = why
+	close(h.done)
+}
+
+// Await returns when the value that is wanted now is in etcd under a living lease. When ctx ends before, or etcd refuses,
+// it is wanted still.
+func (h *Hold) Await(ctx context.Context) error {
+	h.k.mu.Lock()
+	version := h.e.version
+	h.k.mu.Unlock()
+	return h.until(ctx, func() (bool, error) {
+		switch {
+		case h.err != nil:
+			return true, h.err
+		case h.e.written >= version && h.e.settled(h.k):
+			return true, nil
+		}
+		return h.e.refusal != nil, h.e.refusal
+	})
+}
+
+// awaitGone waits until the key is not ours any more.
+func (h *Hold) awaitGone(ctx context.Context) error {
+	return h.until(ctx, func() (bool, error) {
+		// A later hold of the same key has taken it over, or the books are closed on it: there is nothing to wait for.
+		moot := h.e.hold != nil || h.k.entries[h.e.key] != h.e
+		return moot || h.e.settled(h.k), nil
+	})
+}
+
+// until waits for a condition, which is evaluated under the keeper's lock whenever the entry got on.
+func (h *Hold) until(ctx context.Context, cond func() (bool, error)) error {
+	for {
+		h.k.mu.Lock()
+		ok, err := cond()
+		progress := h.e.progress
+		h.k.mu.Unlock()
+		if ok {
+			return err
+		}
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrPending, context.Cause(ctx))
+		case <-h.k.ctx.Done():
+			return ErrClosed
+		}
+	}
+}

@@ -1,0 +1,260 @@
+// Package lease keeps keys alive in etcd: it grants leases, renews them, writes keys under them, puts back what is lost,
+// and takes away what is no longer wanted. It knows keys and bytes; who wrote a value its owner function tells.
+//
+// How it works. A [Keeper] has a few leases, one per TTL, each tended by one goroutine (grant, heartbeat, grant again).
+// Every key ever written under a lease is an entry on that lease's books, wanted or not, until the lease ends: a write
+// that timed out may still arrive. A handful of writers take entries whose state in etcd is not the wanted one and
+// write them, many in one transaction, one write at a time per key. Every write is conditional on the revision of the
+// key that was last known, so that nothing of a stranger's is overwritten; what an ambiguous error left behind is read
+// back before anything else is tried.
+package lease
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// Why a hold ended, or a call was refused.
+var (
+	ErrReplaced = errors.New("replaced by another registration of the same id")
+	ErrClosed   = errors.New("closed")
+	ErrReleased = errors.New("deregistered")
+)
+
+// ErrPending is what a call returns whose context ended before etcd had confirmed what it asked for.
+var ErrPending = errors.New("not confirmed by etcd")
+
+const (
+	maxKeys      = 1000 // on one lease: revoking it is one revision and one message to every watcher
+	maxBatch     = 125  // writes in one transaction; etcd's limit is 128
+	writers      = 4    // transactions in flight
+	writeTimeout = 3 * time.Second
+	closeTimeout = 3 * time.Second // of each half of Close when its context has no deadline: the goodbyes, the revocations
+)
+
+// Config is what a keeper needs.
+type Config struct {
+	Client  *clientv3.Client
+	Line    *wire.Line    // for grants, heartbeats and revocations
+	Watches *wire.Watches // for the keeper's own keys
+	Holder  string        // what Owner returns as the holder for values of this keeper
+
+	// Owner tells which registration wrote a value, and which keeper; both "" for values that are nobody's.
+	Owner  func(value []byte) (incarnation, holder string)
+	Logger *slog.Logger
+}
+
+// Keeper keeps keys. All methods may be called concurrently.
+type Keeper struct {
+	Config
+
+	ctx    context.Context // ends in Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	start  sync.Once // starts the writers
+
+	mu      sync.Mutex // never held across I/O
+	work    sync.Cond  // on mu: an entry became dirty, a lease came alive, or the keeper stopped
+	closing bool       // no new holds; goodbyes only
+	stopped bool       // the writers end
+	entries map[string]*entry
+	leases  []*lease // all that have not ended
+	reach   reach
+}
+
+// New returns a keeper; it does nothing before the first Hold.
+func New(cfg Config) *Keeper {
+	k := &Keeper{Config: cfg, entries: map[string]*entry{}}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.work.L = &k.mu
+	return k
+}
+
+// Spec is a key to be held.
+type Spec struct {
+	Key         string
+	TTL         int64  // seconds
+	Incarnation string // what Owner returns for Value
+	Value       []byte
+	Farewell    []byte // written over Value just before the key is deleted
+}
+
+// Hold writes a key under a lease of the wanted TTL and keeps it there. It returns when etcd has confirmed the write.
+// When ctx ends before, or etcd refuses, it returns an error and the key is unwanted: should the write have reached etcd
+// nevertheless, it is taken back.
+//
+// A key held by this keeper already passes to the new hold; the old one ends with ErrReplaced.
+func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
+	k.start.Do(func() {
+		for range writers {
+			k.wg.Go(k.writeLoop)
+		}
+	})
+	k.mu.Lock()
+	if k.closing {
+		k.mu.Unlock()
+		return nil, ErrClosed
+	}
+	h := &Hold{k: k, incarnation: spec.Incarnation, done: make(chan struct{})}
+	h.e = k.admitLocked(spec, h)
+	k.mu.Unlock()
+
+	if err := h.Await(ctx); err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if h.e.hold == h {
+			k.unwantLocked(h.e, err)
+		}
+		return nil, err
+	}
+	return h, nil
+}
+
+// admitLocked puts a key on the books of a lease and wants it.
+func (k *Keeper) admitLocked(spec Spec, h *Hold) *entry {
+	e := k.entries[spec.Key]
+	if e == nil {
+		// A guess, for one round trip less: the key is absent. Nothing but a conditional write is built on it.
+		e = &entry{key: spec.Key, known: true, progress: make(chan struct{})}
+		k.entries[spec.Key] = e
+	}
+	if old := e.hold; old != nil {
+		e.lease.wanted--
+		old.endLocked(ErrReplaced)
+	}
+	e.hold = h
+	e.first, e.replaces, e.sent = true, "", false
+	if e.known && e.rev != 0 {
+		e.first, e.replaces = false, e.now.incarnation
+	}
+	e.refusal, e.farewellDone = nil, false
+	e.want(spec.Value, spec.Farewell)
+	k.assignLocked(e, spec.TTL)
+	k.dirtyLocked(e)
+	return e
+}
+
+// unwantLocked ends the hold on an entry; the entry stays on the books, to be cleaned away.
+func (k *Keeper) unwantLocked(e *entry, why error) {
+	e.hold.endLocked(why)
+	e.hold = nil
+	e.lease.wanted--
+	if e.known && e.rev == 0 && !e.busy {
+		k.forgetLocked(e) // nothing was ever written
+	} else {
+		k.dirtyLocked(e)
+	}
+	k.retireLocked(e.lease)
+}
+
+// dirtyLocked sees that a writer looks at the entry.
+func (k *Keeper) dirtyLocked(e *entry) {
+	if e.busy || e.queued {
+		return // it is looked at when its write is done, or soon
+	}
+	e.queued = true
+	e.lease.dirty = append(e.lease.dirty, e)
+	k.work.Signal()
+}
+
+// forgetLocked strikes an entry off all books.
+func (k *Keeper) forgetLocked(e *entry) {
+	for _, l := range k.leases {
+		delete(l.books, e.key)
+	}
+	e.refs = 0
+	if k.entries[e.key] == e {
+		delete(k.entries, e.key)
+	}
+	k.unwatchLocked(e)
+	if e.retry != nil {
+		e.retry.Stop()
+	}
+	e.signal()
+}
+
+// Close says goodbye for every key, revokes the leases, and ends everything the keeper does. When ctx ends, or after a
+// few seconds without an answer, it returns what is left undone as an error; what then remains in etcd ends with its TTL.
+func (k *Keeper) Close(ctx context.Context) error {
+	k.mu.Lock()
+	if k.closing {
+		k.mu.Unlock()
+		k.wg.Wait()
+		return nil
+	}
+	k.closing = true
+	for _, e := range k.entries {
+		if e.hold != nil {
+			k.unwantLocked(e, ErrClosed)
+		}
+	}
+	leases := slices.Clone(k.leases)
+	k.mu.Unlock()
+
+	goodbyes, cancel := context.WithTimeout(ctx, closeTimeout)
+	k.awaitGoodbyes(goodbyes)
+	cancel()
+
+	k.mu.Lock()
+	k.stopped = true
+	k.work.Broadcast()
+	k.mu.Unlock()
+	k.cancel() // ends grants, heartbeats and writes; what a write in flight still does, the revocation undoes
+
+	ctx, cancel = context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	err := k.revokeAll(ctx, leases)
+	k.wg.Wait()
+	k.forgetAll()
+	return err
+}
+
+// awaitGoodbyes waits until no key of ours is without its goodbye.
+func (k *Keeper) awaitGoodbyes(ctx context.Context) {
+	for {
+		k.mu.Lock()
+		var waitFor chan struct{}
+		for _, e := range k.entries {
+			if e.busy || e.queued {
+				waitFor = e.progress
+				break
+			}
+		}
+		k.mu.Unlock()
+		if waitFor == nil {
+			return
+		}
+		select {
+		case <-waitFor:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *Keeper) revokeAll(ctx context.Context, leases []*lease) error {
+	errs := make([]error, len(leases))
+	var wg sync.WaitGroup
+	for n, l := range leases {
+		wg.Go(func() { errs[n] = k.revoke(ctx, l) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (k *Keeper) forgetAll() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.entries {
+		k.forgetLocked(e)
+	}
+	k.leases = nil
+}

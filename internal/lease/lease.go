@@ -1,0 +1,281 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+type state uint8
+
+const (
+	granting state = iota
+	alive
+	ended // lost, retired or closed
+)
+
+// lease is one lease and its books. The keeper's mu guards the fields; ttl and id never change.
+type lease struct {
+	ttl int64 // seconds
+	id  int64 // chosen by us, so that a grant whose answer was lost can be repeated and revoked
+
+	state   state
+	tried   bool // a grant was sent
+	books   map[string]*entry
+	wanted  int      // entries with a hold whose lease this is
+	dirty   []*entry // entries to look at, in order
+	granted time.Time
+	beaten  time.Time // last confirmed heartbeat
+
+	over chan struct{} // closed when state becomes ended
+}
+
+func newLease(ttl int64) *lease {
+	return &lease{ttl: ttl, id: rand.Int64N(1<<62) + 1, books: map[string]*entry{}, over: make(chan struct{})}
+}
+
+// assignLocked puts a wanted entry on the books of a lease with the wanted TTL, a new one if need be.
+func (k *Keeper) assignLocked(e *entry, ttl int64) {
+	l := e.lease
+	if l == nil || l.ttl != ttl || l.state == ended {
+		l = k.leaseLocked(ttl)
+	}
+	k.enterLocked(e, l)
+	l.wanted++
+}
+
+// enterLocked writes an entry into a lease's books and makes it the one that the entry is written under.
+func (k *Keeper) enterLocked(e *entry, l *lease) {
+	if l.books[e.key] == nil {
+		l.books[e.key] = e
+		e.refs++
+	}
+	if e.lease != l {
+		e.lease, e.queued = l, false
+	}
+}
+
+func (k *Keeper) leaseLocked(ttl int64) *lease {
+	for _, l := range k.leases {
+		if l.ttl == ttl && l.state != ended && len(l.books) < maxKeys {
+			return l
+		}
+	}
+	l := newLease(ttl)
+	k.leases = append(k.leases, l)
+	k.wg.Go(func() { k.tend(l) })
+	return l
+}
+
+// tend gives a lease its life: grant, heartbeats; when etcd says that it is gone, a new one in its place, without end.
+func (k *Keeper) tend(l *lease) {
+	for l != nil && k.grant(l) {
+		if !k.beat(l) {
+			break
+		}
+		l = k.succeed(l)
+	}
+	if l != nil {
+		k.lay(l)
+	}
+}
+
+// grant tries until etcd has granted the lease; false when it is not needed any more.
+func (k *Keeper) grant(l *lease) bool {
+	for attempt := 0; ; attempt++ {
+		err := k.tryGrant(l)
+		k.mu.Lock()
+		if l.state == ended || k.ctx.Err() != nil {
+			k.mu.Unlock()
+			return false
+		}
+		if err == nil {
+			l.state, l.granted = alive, time.Now()
+			k.work.Broadcast()
+			k.mu.Unlock()
+			k.Logger.Debug("lease granted", "lease", l.id, "ttl", l.ttl)
+			return true
+		}
+		k.missedLocked(err)
+		pause := wire.Backoff(attempt)
+		if wire.IsRefusal(err) {
+			pause = refusalPause
+			for _, e := range l.books {
+				e.refusal = fmt.Errorf("grant a lease: %w", err)
+				e.signal()
+			}
+		}
+		k.mu.Unlock()
+		select {
+		case <-time.After(pause):
+		case <-l.over:
+		case <-k.ctx.Done():
+		}
+	}
+}
+
+func (k *Keeper) tryGrant(l *lease) error {
+	k.mu.Lock()
+	l.tried = true
+	k.mu.Unlock()
+	conn, err := k.Line.Conn()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(k.ctx, writeTimeout)
+	defer cancel()
+	resp, err := pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
+	if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseExist) {
+		return nil // an earlier try got through
+	}
+	if err != nil {
+		if !wire.IsRefusal(err) {
+			k.Line.Drop(conn)
+		}
+		return fmt.Errorf("%s: %w", conn.Endpoint, err)
+	}
+	k.reached(resp.GetHeader().GetRevision())
+	return nil
+}
+
+// loseLocked notes that etcd does not know the lease any more. Its tender does the rest.
+func (l *lease) loseLocked() {
+	if l.state != ended {
+		l.state = ended
+		close(l.over)
+	}
+}
+
+// succeed puts a new lease in the place of a lost one. What was wanted under the old one is written again under the new
+// one; what was not is gone with it. It returns nil when nothing is left to keep.
+func (k *Keeper) succeed(old *lease) *lease {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old.loseLocked()
+	k.strikeLocked(old)
+	next := newLease(old.ttl)
+	for _, e := range old.books {
+		e.refs--
+		if e.lease != old {
+			continue // it is kept under another one by now
+		}
+		if e.hold == nil {
+			k.orphanLocked(e)
+			continue
+		}
+		k.unwatchLocked(e) // begun anew from the revision of the new write: etcd's history may have broken
+		k.enterLocked(e, next)
+		next.wanted++
+		if !e.busy {
+			e.known, e.now, e.rev = true, content{}, 0 // the guess that the key went with its lease
+			k.dirtyLocked(e)
+		}
+	}
+	if next.wanted == 0 {
+		return nil
+	}
+	k.Logger.Info("lease lost, registering again", "lease", old.id, "registrations", next.wanted)
+	k.leases = append(k.leases, next)
+	return next
+}
+
+// orphanLocked finds an unwanted entry whose lease ended another lease whose books it is on, or forgets it: nothing
+// written under a lease that ended can appear any more.
+func (k *Keeper) orphanLocked(e *entry) {
+	for _, l := range k.leases {
+		if l.books[e.key] == e && l.state != ended {
+			k.enterLocked(e, l)
+			e.known = false
+			k.dirtyLocked(e)
+			return
+		}
+	}
+	k.forgetLocked(e)
+}
+
+// strikeLocked removes a lease from the list.
+func (k *Keeper) strikeLocked(l *lease) {
+	for n := range k.leases {
+		if k.leases[n] == l {
+			k.leases = append(k.leases[:n:n], k.leases[n+1:]...)
+			return
+		}
+	}
+}
+
+// retireLocked ends a lease on which nothing is wanted and nothing is left to do. Its tender revokes it, which fences
+// off whatever may still be under way.
+func (k *Keeper) retireLocked(l *lease) {
+	if k.closing || l.state == ended || l.wanted > 0 {
+		return
+	}
+	for _, e := range l.books {
+		if e.lease == l && !e.settled(k) {
+			return
+		}
+	}
+	l.loseLocked()
+}
+
+// lay puts a lease to rest that is not needed any more: its keys are gone, what may come late is fenced off.
+func (k *Keeper) lay(l *lease) {
+	k.mu.Lock()
+	if k.closing {
+		k.mu.Unlock()
+		return // Close revokes
+	}
+	l.loseLocked()
+	for _, e := range l.books {
+		e.refs--
+		if e.lease == l {
+			k.orphanLocked(e)
+		}
+	}
+	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(k.ctx, writeTimeout)
+	defer cancel()
+	if err := k.revoke(ctx, l); err != nil {
+		k.Logger.Debug("lease not revoked, it ends by its TTL", "lease", l.id, "err", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.strikeLocked(l)
+}
+
+// revoke ends a lease in etcd, with every key under it, until it is done or ctx ends.
+func (k *Keeper) revoke(ctx context.Context, l *lease) error {
+	k.mu.Lock()
+	tried := l.tried
+	k.mu.Unlock()
+	for attempt := 0; tried; attempt++ {
+		err := k.tryRevoke(ctx, l)
+		if err == nil || errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
+			return nil
+		}
+		if wire.IsRefusal(err) || !wire.Sleep(ctx, wire.Backoff(attempt)) {
+			return fmt.Errorf("revoke lease %d: %w", l.id, err)
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) tryRevoke(ctx context.Context, l *lease) error {
+	conn, err := k.Line.Conn()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if _, err = pb.NewLeaseClient(conn).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: l.id}); err != nil && !wire.IsRefusal(err) &&
+		!errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
+		k.Line.Drop(conn)
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package lease
+
+import (
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// ownKey watches one key of ours: what others do to it is noticed at once, not at the next heartbeat, which would not
+// see it at all.
+type ownKey struct {
+	k *Keeper
+	e *entry
+}
+
+// watchLocked begins to watch an entry's key, from just after what is known of it.
+func (k *Keeper) watchLocked(e *entry) {
+	if e.watch != nil || e.rev == 0 || k.stopped {
+		return
+	}
+	e.own = &ownKey{k: k, e: e}
+	e.watch = k.Watches.Add(e.key, "", e.rev+1, e.own)
+}
+
+func (k *Keeper) unwatchLocked(e *entry) {
+	if e.watch != nil {
+		e.watch.Cancel()
+		e.watch, e.own = nil, nil
+	}
+}
+
+// Created implements [wire.Handler].
+func (o *ownKey) Created() {}
+
+// Events implements [wire.Handler]. Only the last event counts: it tells what lies under the key now.
+func (o *ownKey) Events(events []*mvccpb.Event) {
+	last := events[len(events)-1]
+	seen := observation{rev: last.Kv.ModRevision}
+	if last.Type != mvccpb.Event_DELETE {
+		seen.now = o.k.contentOf(last.Kv)
+	}
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	e := o.e
+	switch {
+	case e.own != o || seen.rev <= e.rev:
+	case e.busy:
+		e.stash = &seen // it may be our own write: judged when that is answered
+	default:
+		o.k.settleLocked(e, e.observe(o.k, seen))
+	}
+}
+
+// Ended implements [wire.Handler].
+func (o *ownKey) Ended(err error) {
+	k, e := o.k, o.e
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e.own != o || k.stopped {
+		return
+	}
+	e.watch, e.own = nil, nil
+	switch {
+	case errors.Is(err, wire.ErrBroken):
+		k.watchLocked(e)
+	case errors.Is(err, wire.ErrCompacted):
+		e.known = false // what happened is lost: read the key, and watch from there
+		k.dirtyLocked(e)
+	default:
+		k.Logger.Debug("own key cannot be watched, trying again", "key", e.key, "err", err)
+		k.laterLocked(e, func() { k.watchLocked(e) })
+	}
+}
+
+// laterLocked does something about an entry after a pause, unless it is forgotten by then.
+func (k *Keeper) laterLocked(e *entry, do func()) {
+	e.retry = time.AfterFunc(refusalPause, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if !k.stopped && k.entries[e.key] == e {
+			do()
+		}
+	})
+}

@@ -1,0 +1,95 @@
+package lease
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Status is what a keeper knows about itself.
+type Status struct {
+	UnreachableSince time.Time // zero while etcd answers
+	LastError        error     // what the last failed try met; nil when there was none
+	Leases           []LeaseStatus
+}
+
+// LeaseStatus is about one lease.
+type LeaseStatus struct {
+	ID            int64 // 0 while it is not granted
+	TTL           int64 // seconds
+	Holds         int
+	LastHeartbeat time.Time
+}
+
+// reach is what the keeper knows about etcd's answering.
+type reach struct {
+	revision int64     // the highest in an answer to a grant or a write
+	since    time.Time // when it stopped answering; zero while it answers
+	last     error
+	warned   bool
+}
+
+// warnAfter keeps a hiccup that heals within a try or two out of the log.
+const warnAfter = time.Second
+
+func (k *Keeper) reached(revision int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reachedLocked(revision)
+}
+
+func (k *Keeper) reachedLocked(revision int64) {
+	r := &k.reach
+	r.revision = max(r.revision, revision)
+	if r.warned {
+		k.Logger.Info("etcd answers again", "after", time.Since(r.since).Round(time.Millisecond))
+	}
+	r.since, r.warned = time.Time{}, false
+}
+
+func (k *Keeper) missed(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.missedLocked(err)
+}
+
+func (k *Keeper) missedLocked(err error) {
+	r := &k.reach
+	r.last = err
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	if !r.warned && time.Since(r.since) >= warnAfter {
+		r.warned = true
+		k.Logger.Warn("etcd does not answer; registrations are kept as long as their leases last", "endpoints", k.Client.Endpoints(), "since", r.since, "err", err)
+	}
+}
+
+// beaten notes a heartbeat that etcd answered.
+func (k *Keeper) beaten(l *lease) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.beaten = time.Now()
+	k.reachedLocked(0)
+}
+
+// Status returns what the keeper knows about itself now, leases sorted by TTL.
+func (k *Keeper) Status() Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := Status{UnreachableSince: k.reach.since, LastError: k.reach.last}
+	for _, l := range k.leases {
+		if l.state == ended {
+			continue
+		}
+		ls := LeaseStatus{TTL: l.ttl, Holds: l.wanted, LastHeartbeat: l.beaten}
+		if l.state == alive {
+			ls.ID = l.id
+		}
+		s.Leases = append(s.Leases, ls)
+	}
+	slices.SortFunc(s.Leases, func(a, b LeaseStatus) int {
+		return cmp.Or(cmp.Compare(a.TTL, b.TTL), cmp.Compare(a.ID, b.ID))
+	})
+	return s
+}

@@ -1,0 +1,251 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// refusalPause is how long a write rests that etcd refused outright, as for lack of permission.
+const refusalPause = 2 * time.Second
+
+// job is one step of one entry, as it was decided when the transaction was made.
+type job struct {
+	e           *entry
+	step        step
+	version     int
+	incarnation string
+	lease       int64
+}
+
+func (k *Keeper) writeLoop() {
+	for failures := 0; ; failures++ {
+		jobs := k.take()
+		if jobs == nil {
+			return
+		}
+		if k.commit(jobs) {
+			failures = -1
+			continue
+		}
+		wire.Sleep(k.ctx, wire.Backoff(failures))
+	}
+}
+
+// take waits for work and returns up to a transaction of it, all under one lease; nil when the keeper has stopped.
+func (k *Keeper) take() []job {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		if k.stopped {
+			return nil
+		}
+		for _, l := range k.leases {
+			if jobs := k.takeFromLocked(l); len(jobs) > 0 {
+				if len(l.dirty) > 0 {
+					k.work.Signal()
+				}
+				return jobs
+			}
+		}
+		k.work.Wait()
+	}
+}
+
+func (k *Keeper) takeFromLocked(l *lease) []job {
+	if l.state != alive {
+		return nil
+	}
+	var jobs []job
+	for len(l.dirty) > 0 && len(jobs) < maxBatch {
+		e := l.dirty[0]
+		if e.alone && len(jobs) > 0 {
+			break
+		}
+		l.dirty = l.dirty[1:]
+		if e.lease != l || !e.queued {
+			continue // it stands in another queue by now
+		}
+		e.queued = false
+		s := e.step(k)
+		if s == nothing {
+			e.signal()
+			continue
+		}
+		jobs = append(jobs, k.beginLocked(e, s))
+		if e.alone {
+			break
+		}
+	}
+	if len(jobs) == 0 {
+		k.retireLocked(l)
+	}
+	return jobs
+}
+
+func (k *Keeper) beginLocked(e *entry, s step) job {
+	e.busy = true
+	j := job{e: e, step: s, version: e.version, lease: e.lease.id}
+	if e.hold != nil {
+		j.incarnation = e.hold.incarnation
+	}
+	if s == put && !e.sent {
+		e.base = k.reach.revision
+	}
+	return j
+}
+
+// commit carries out the jobs in one transaction and reports whether etcd answered in a useful way.
+func (k *Keeper) commit(jobs []job) bool {
+	var conds []clientv3.Cmp
+	var thens, elses []clientv3.Op
+	k.mu.Lock()
+	for _, j := range jobs {
+		cond, then, otherwise := j.e.ops(j.step, j.lease)
+		if cond != nil {
+			conds = append(conds, *cond)
+		}
+		thens, elses = append(thens, then), append(elses, otherwise)
+	}
+	k.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(k.ctx, writeTimeout)
+	defer cancel()
+	resp, err := k.Client.Txn(ctx).If(conds...).Then(thens...).Else(elses...).Commit()
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		return k.failedLocked(jobs, err)
+	}
+	k.reachedLocked(resp.Header.Revision)
+	for n, j := range jobs {
+		k.doneLocked(j, resp.Succeeded, resp.Responses[n], resp.Header.Revision)
+	}
+	return true
+}
+
+// doneLocked takes note of what a transaction did, or found.
+func (k *Keeper) doneLocked(j job, succeeded bool, resp *etcdserverpb.ResponseOp, rev int64) {
+	e := j.e
+	e.refusal, e.alone = nil, false
+	var end error
+	switch {
+	case !succeeded || j.step == read:
+		end = e.observe(k, observation{now: k.contentOf(only(resp.GetResponseRange().GetKvs())), rev: rev})
+	case j.step == put:
+		e.known, e.rev, e.written, e.first = true, rev, j.version, false
+		e.now = content{mod: rev, incarnation: j.incarnation, holder: k.Holder, lease: j.lease}
+	case j.step == goodbye:
+		e.known, e.rev, e.now.mod = true, rev, rev
+		e.farewellDone = e.hold == nil
+	case j.step == remove:
+		e.known, e.rev, e.now = true, rev, content{}
+	}
+	k.finishLocked(e, end)
+}
+
+func only(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
+	if len(kvs) == 0 {
+		return nil
+	}
+	return kvs[0]
+}
+
+// finishLocked ends the flight of an entry: events that came meanwhile are judged, and what is still to do is queued.
+func (k *Keeper) finishLocked(e *entry, end error) {
+	e.busy = false
+	if s := e.stash; s != nil && end == nil && e.known && s.rev > e.rev {
+		end = e.observe(k, *s)
+	}
+	e.stash = nil
+	k.settleLocked(e, end)
+}
+
+// settleLocked acts on what was learnt about an entry.
+func (k *Keeper) settleLocked(e *entry, end error) {
+	if end != nil && e.hold != nil {
+		k.Logger.Info("key taken over by another registration", "key", e.key)
+		k.unwantLocked(e, end)
+	}
+	if k.entries[e.key] != e {
+		e.signal() // its lease ended meanwhile
+		return
+	}
+	k.watchLocked(e)
+	if !e.settled(k) {
+		k.dirtyLocked(e)
+	}
+	e.signal()
+	k.retireLocked(e.lease)
+}
+
+// failedLocked decides what an error means for the jobs it struck, and reports whether trying on at once makes sense.
+func (k *Keeper) failedLocked(jobs []job, err error) bool {
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		jobs[0].e.lease.loseLocked()
+		k.requeueLocked(jobs)
+		return true
+	case wire.IsRefusal(err) && len(jobs) > 1:
+		for _, j := range jobs {
+			j.e.alone = true
+		}
+		k.requeueLocked(jobs)
+		return true
+	case wire.IsRefusal(err):
+		k.refusedLocked(jobs[0], err)
+		return true
+	}
+	for _, j := range jobs {
+		if j.step != read {
+			j.e.known = false // it may have been done
+		}
+		j.e.sent = j.e.sent || j.step == put
+	}
+	if k.ctx.Err() == nil {
+		k.missedLocked(err)
+	}
+	k.requeueLocked(jobs)
+	return false
+}
+
+func (k *Keeper) requeueLocked(jobs []job) {
+	for _, j := range jobs {
+		k.finishLocked(j.e, nil)
+	}
+}
+
+// refusedLocked handles a definite no to one job.
+func (k *Keeper) refusedLocked(j job, err error) {
+	e := j.e
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		e.known = e.known && j.step != put && j.step != goodbye // etcd may say so and write all the same
+	}
+	if j.step == goodbye {
+		e.farewellDone = e.hold == nil // leave without a goodbye
+		k.finishLocked(e, nil)
+		return
+	}
+	if e.refusal == nil {
+		k.Logger.Warn("etcd refuses a write, trying again", "key", e.key, "err", err)
+	}
+	e.refusal = err
+	e.busy = false
+	e.signal()
+	if k.entries[e.key] != e {
+		return
+	}
+	if e.hold == nil && e.known && e.rev == 0 {
+		k.forgetLocked(e) // nothing was ever written
+		return
+	}
+	k.laterLocked(e, func() { k.dirtyLocked(e) })
+}

@@ -1,0 +1,107 @@
+// Package wire holds the engine's own connections to etcd: one member at a time, dialled afresh on our own schedule.
+//
+// The etcd client's connection spreads calls over all members and comes back to the same hung one now and then; and a
+// client that the user made may carry a backoff longer than a lease lives. Heartbeats and watches therefore run here.
+package wire
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+var (
+	errLineClosed  = errors.New("connection closed")
+	errNoEndpoints = errors.New("the etcd client has no endpoints: a client made by NewCtxClient cannot be used")
+)
+
+// Line is a connection to one etcd member after another. Whoever finds the present one bad drops it, and everybody's
+// next Conn is to the next member. It dials with the client's credentials and tokens.
+type Line struct {
+	client *clientv3.Client
+
+	mu      sync.Mutex
+	current *Conn
+	next    int // counts members; the first is random, so that a fleet spreads
+	closed  bool
+}
+
+// Conn is one connection to one member.
+type Conn struct {
+	*grpc.ClientConn
+	Endpoint string
+}
+
+// NewLine returns a line over the client's endpoints. Nothing is dialled before it is needed.
+func NewLine(client *clientv3.Client) *Line {
+	return &Line{client: client, next: rand.IntN(1 << 16)}
+}
+
+// Conn returns the present connection, made when there is none. It does not wait for it to be ready.
+func (l *Line) Conn() (*Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errLineClosed
+	}
+	if l.current != nil {
+		return l.current, nil
+	}
+	endpoints := l.client.Endpoints()
+	if len(endpoints) == 0 {
+		return nil, errNoEndpoints
+	}
+	endpoint := endpoints[l.next%len(endpoints)]
+	l.next++
+	conn, err := l.client.Dial(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	l.current = &Conn{ClientConn: conn, Endpoint: endpoint}
+	return l.current, nil
+}
+
+// Drop closes c, with every stream on it, if it is still the present connection.
+func (l *Line) Drop(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c != nil && l.current == c {
+		c.Close()
+		l.current = nil
+	}
+}
+
+// Close closes the line for good.
+func (l *Line) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.current != nil {
+		l.current.Close()
+		l.current = nil
+	}
+}
+
+// Backoff returns how long to wait before try n, counted from 0: 100 ms growing to 1 s, half of it random. It stays far
+// below the shortest lease, since a lease that etcd kept through an outage must be renewed soon after it.
+func Backoff(n int) time.Duration {
+	d := min(100*time.Millisecond<<min(n, 8), time.Second)
+	return d/2 + rand.N(d/2)
+}
+
+// Sleep waits for d and reports whether ctx lived through it.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,26 @@
+package wire
+
+import (
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// IsRefusal reports whether etcd decided against a request, rather than not answered it: trying again at once is of no
+// use.
+func IsRefusal(err error) bool {
+	if errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace) {
+		return true
+	}
+	code := status.Code(err)
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		code = e.Code()
+	}
+	switch code {
+	case codes.PermissionDenied, codes.InvalidArgument, codes.Unauthenticated, codes.FailedPrecondition, codes.Unimplemented:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,83 @@
+package rollcall
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Option configures a registry.
+type Option func(*settings)
+
+type settings struct {
+	layout layout
+	logger *slog.Logger
+	err    error // of the first bad option; every call on the registry returns it
+}
+
+func newSettings(opts []Option) settings {
+	s := settings{logger: slog.New(slog.DiscardHandler)}
+	WithPrefix(DefaultPrefix)(&s)
+	for _, opt := range opts {
+		opt(&s)
+	}
+	return s
+}
+
+func (s *settings) setLayout(l layout, err error) {
+	s.layout = l
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// WithPrefix keeps the registry under another prefix than [DefaultPrefix]. One prefix is one registry: what is
+// registered under another is not seen.
+//
+// With the prefix "" an instance's key is <service>/<id>, the layout of grpc-go's old naming package and of etcd's
+// client/v3/naming; then no service may be called "rollcall", and [Registry.Services] is refused, because the keys of
+// others lie beside ours. Of WithPrefix and [WithDirectory] the last one counts.
+func WithPrefix(prefix string) Option {
+	return func(s *settings) { s.setLayout(prefixLayout(prefix)) }
+}
+
+// WithDirectory keeps the instances of a service directly under dir, at <dir><service>/<id>: the layout of etcd's
+// client/v3/naming for targets with slashes. Dir is taken as it is, and is "" or ends in "/"; "" is WithPrefix("").
+func WithDirectory(dir string) Option {
+	return func(s *settings) { s.setLayout(flatLayout(dir)) }
+}
+
+// WithLogger gives the registry a logger. The default logs nothing; nil is the default.
+//
+// Info is for a timeline (a registration or its loss), Warn for what will heal by itself (etcd out of reach).
+func WithLogger(l *slog.Logger) Option {
+	return func(s *settings) {
+		if l == nil {
+			l = slog.New(slog.DiscardHandler)
+		}
+		s.logger = l
+	}
+}
+
+// RegisterOption configures one registration.
+type RegisterOption func(*registerSettings)
+
+type registerSettings struct {
+	ttl time.Duration
+}
+
+// WithTTL sets how long the instance stays visible after its process died without a goodbye: whole seconds, at least
+// [MinTTL]; the default is [DefaultTTL]. A heartbeat goes out every third of it. Registrations of one registry with
+// equal TTLs share a lease.
+func WithTTL(ttl time.Duration) RegisterOption {
+	return func(s *registerSettings) { s.ttl = ttl }
+}
+
+// WatchOption configures one watcher.
+type WatchOption func(*Watcher)
+
+// WithLinearizable makes the watcher's first Next read from etcd, so that the first view contains every write that was
+// acknowledged to anybody before. Without it the first view may be one that another watcher of the service already has,
+// a moment old.
+func WithLinearizable() WatchOption {
+	return func(w *Watcher) { w.linearizable = true }
+}

@@ -1,0 +1,149 @@
+package rollcall
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rollcall-io/rollcall/internal/lease"
+)
+
+// Registration is the live hold on one instance's key. It heals itself until it is deregistered: a lease that was lost
+// is granted again, a key that somebody deleted or overwrote is put back. All methods may be called concurrently.
+type Registration struct {
+	registry *Registry
+	service  string
+	hold     *lease.Hold
+
+	mu   sync.Mutex
+	inst Instance // as it is wanted in etcd
+}
+
+func (r *Registry) newRegistration(service string, inst Instance, s registerSettings) (*Registration, error) {
+	if err := r.check(service); err != nil {
+		return nil, err
+	}
+	if err := validateTTL(s.ttl); err != nil {
+		return nil, err
+	}
+	inst = *inst.Clone()
+	inst.TTL, inst.Incarnation, inst.Holder = s.ttl, rand.Text(), r.holder
+	inst.Registered = time.Now().UTC().Truncate(time.Second)
+	inst.Revision, inst.CreateRevision, inst.unknown = 0, 0, nil
+	inst.withDefaults()
+	if err := inst.validate(); err != nil {
+		return nil, err
+	}
+	return &Registration{registry: r, service: service, inst: inst}, nil
+}
+
+// begin writes the instance for the first time.
+func (g *Registration) begin(ctx context.Context) error {
+	value, farewell, err := g.inst.encodeBoth()
+	if err != nil {
+		return err
+	}
+	r := g.registry
+	if err := r.startWatches(); err != nil {
+		return err
+	}
+	began := time.Now()
+	g.hold, err = r.keeper.Hold(ctx, lease.Spec{
+		Key: r.layout.key(g.service, g.inst.ID), TTL: int64(g.inst.TTL / time.Second),
+		Incarnation: g.inst.Incarnation, Value: value, Farewell: farewell,
+	})
+	return g.pending(ctx, began, err)
+}
+
+// pending turns the keeper's word for a call that ended too early into ours.
+func (g *Registration) pending(ctx context.Context, began time.Time, err error) error {
+	if errors.Is(err, lease.ErrPending) {
+		return g.registry.unreachable(began, g.registry.keeper.Status().LastError, context.Cause(ctx))
+	}
+	return err
+}
+
+// Service returns the name of the service that the instance belongs to.
+func (g *Registration) Service() string { return g.service }
+
+// Instance returns a copy of the instance as it is wanted in etcd now.
+func (g *Registration) Instance() Instance {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return *g.inst.Clone()
+}
+
+// Update changes the instance in place, under the same lease, and returns when etcd has confirmed it. Change is called
+// once, with a copy; what it may not change (the id, and the fields that rollcall sets) stays as it was.
+//
+// An instance that breaks a rule is an [InvalidError], and nothing is changed. When ctx ends before etcd has answered,
+// the change stands and is written as soon as etcd does; the [UnreachableError] says so. After the registration has
+// ended Update returns why.
+func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
+	began := time.Now()
+	err := g.want(change)
+	if err == nil {
+		err = g.pending(ctx, began, g.hold.Await(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("update %s/%s: %w", g.service, g.Instance().ID, err)
+	}
+	return nil
+}
+
+// want changes the wanted instance.
+func (g *Registration) want(change func(*Instance)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := g.inst.Clone()
+	change(next)
+	next.ID, next.TTL, next.Incarnation, next.Holder = g.inst.ID, g.inst.TTL, g.inst.Incarnation, g.inst.Holder
+	next.Registered, next.Revision, next.CreateRevision, next.unknown = g.inst.Registered, 0, 0, nil
+	next.withDefaults()
+	next = next.Clone() // change may keep what it was given
+	if err := next.validate(); err != nil {
+		return err
+	}
+	value, farewell, err := next.encodeBoth()
+	if err != nil {
+		return err
+	}
+	if err := g.hold.Want(value, farewell); err != nil {
+		return err
+	}
+	g.inst = *next
+	return nil
+}
+
+// Drain marks the instance as draining: still registered, still finishing its work, to be sent nothing new. It is an
+// Update; setting the State back to [StateServing] undoes it.
+func (g *Registration) Drain(ctx context.Context) error {
+	return g.Update(ctx, func(i *Instance) { i.State = StateDraining })
+}
+
+// Deregister says goodbye and removes the instance, and returns when etcd has confirmed it. It is idempotent. A key that
+// another registration has taken over is left alone, and that is no error.
+//
+// When ctx ends first, the registration has ended all the same: the key is removed as soon as etcd answers, and a
+// further Deregister waits for that.
+func (g *Registration) Deregister(ctx context.Context) error {
+	began := time.Now()
+	err := g.hold.Release(ctx)
+	switch {
+	case errors.Is(err, ErrClosed):
+		return nil // Close deregistered it
+	case err != nil:
+		return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.pending(ctx, began, err))
+	}
+	return nil
+}
+
+// Done is closed when the registration has ended for good; Err then says why. Trouble with etcd never ends it.
+func (g *Registration) Done() <-chan struct{} { return g.hold.Done() }
+
+// Err returns nil while the registration lives, and why it ended afterwards: [ErrReplaced], [ErrDeregistered] or
+// [ErrClosed].
+func (g *Registration) Err() error { return g.hold.Err() }

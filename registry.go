@@ -1,0 +1,253 @@
+package rollcall
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/follow"
+	"github.com/rollcall-io/rollcall/internal/lease"
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// Registry is a registry on one etcd cluster under one prefix: the door to everything else. Make one per process with
+// [Open] or [New] and share it; all methods may be called concurrently.
+//
+// Beside the etcd client's own connection a registry opens up to two more, one for heartbeats and one for watches, each
+// to one etcd member at a time, and only when it needs them.
+type Registry struct {
+	settings
+	client  *clientv3.Client
+	owns    bool   // the client is ours to close
+	holder  string // random id of this registry, see Instance.Holder
+	beats   *wire.Line
+	streams *wire.Line
+	watches *wire.Watches
+	keeper  *lease.Keeper
+
+	ctx    context.Context // ends in Close
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	watching bool // the goroutine of watches runs
+	feeds    map[string]*feed
+}
+
+// Open makes a registry with an etcd client of its own, which Close closes. It does not wait for etcd, nor need it to
+// be up; an error means that cfg or an option is invalid. See [ClientConfig].
+//
+// Only with a user name and password in cfg does it wait, for a token: up to cfg.DialTimeout, or 5 s when that is 0.
+func Open(cfg clientv3.Config, opts ...Option) (*Registry, error) {
+	if err := newSettings(opts).err; err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	if len(cfg.Endpoints) == 0 {
+		return nil, fmt.Errorf("open registry: %w", invalid("Config.Endpoints", "", "at least one etcd endpoint is needed, such as 127.0.0.1:2379"))
+	}
+	if cfg.Username != "" && cfg.DialTimeout == 0 {
+		cfg.DialTimeout = 5 * time.Second
+	}
+	client, err := clientv3.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open registry: etcd client: %w", err)
+	}
+	r := New(client, opts...)
+	r.owns = true
+	return r, nil
+}
+
+// New makes a registry over the caller's etcd client, which stays the caller's: Close leaves it open. New does no I/O
+// and never fails: with a nil client or an invalid option every call on the registry returns the error that says so.
+func New(client *clientv3.Client, opts ...Option) *Registry {
+	r := &Registry{settings: newSettings(opts), client: client, holder: rand.Text(), feeds: map[string]*feed{}}
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	if client == nil {
+		r.err = errors.Join(r.err, invalid("client", "nil", "a registry needs an etcd client"))
+	}
+	if r.err != nil {
+		return r
+	}
+	r.beats, r.streams = wire.NewLine(client), wire.NewLine(client)
+	r.watches = wire.NewWatches(r.streams)
+	r.keeper = lease.New(lease.Config{
+		Client: client, Line: r.beats, Watches: r.watches, Holder: r.holder, Owner: ownerOf, Logger: r.logger,
+	})
+	return r
+}
+
+// Register makes an instance visible and keeps it visible: under a lease that is renewed by heartbeats, granted again
+// when it is lost, without end, until [Registration.Deregister] or [Registry.Close]. It returns when etcd has confirmed
+// the write, so that every view from then on has the instance.
+//
+// It waits for etcd as long as ctx allows; ctx bounds this call only, not the registration. When it returns an error
+// ([InvalidError] before anything reached etcd, [UnreachableError] when ctx ended first, etcd's own when etcd refused)
+// there is no registration, and whatever part of it may have reached etcd is taken back.
+//
+// An id that is registered already is taken over without a gap, as a restarted process takes over its address from
+// the one before it: the former registration, of this or another process, ends with [ErrReplaced], and neither its late
+// goodbye nor the end of its lease removes the key.
+func (r *Registry) Register(ctx context.Context, service string, inst Instance, opts ...RegisterOption) (*Registration, error) {
+	s := registerSettings{ttl: DefaultTTL}
+	for _, opt := range opts {
+		opt(&s)
+	}
+	reg, err := r.newRegistration(service, inst, s)
+	if err != nil {
+		return nil, fmt.Errorf("register %s/%s: %w", service, inst.ID, err)
+	}
+	if err := reg.begin(ctx); err != nil {
+		return nil, fmt.Errorf("register %s/%s: %w", service, reg.inst.ID, err)
+	}
+	r.logger.Info("registered", "service", service, "instance", reg.inst.ID)
+	return reg, nil
+}
+
+// check returns why the registry cannot serve a call.
+func (r *Registry) check(service string) error {
+	if r.err != nil {
+		return r.err
+	}
+	if r.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return r.layout.checkService(service)
+}
+
+// Lookup returns the instances of a service as they are now: the read contains every write that was acknowledged to
+// anybody before. A service that nobody registered has an empty view; that is no error.
+//
+// It waits for etcd as long as ctx allows, and returns an [UnreachableError] then, unless a watcher of this registry
+// follows the service: its view is returned instead, with [View.StaleSince] set.
+func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
+	if err := r.check(service); err != nil {
+		return nil, fmt.Errorf("look up %s: %w", service, err)
+	}
+	began := time.Now()
+	dir := r.layout.dir(service)
+	var f *feed
+	err := r.try(ctx, func(ctx context.Context) error {
+		f = newFeed(service, dir, r.logger)
+		var batch follow.Batch
+		rev, err := follow.List(ctx, r.client.KV, dir, func(kv *mvccpb.KeyValue) {
+			batch.Changes = append(batch.Changes, changeOf(kv))
+		})
+		batch.Revision = rev
+		f.Apply(batch)
+		return err
+	})
+	if errors.Is(err, ErrUnreachable) {
+		if v := r.lastKnown(service, began); v != nil {
+			return v, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", service, err)
+	}
+	return f.view, nil
+}
+
+func changeOf(kv *mvccpb.KeyValue) follow.Change {
+	return follow.Change{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision}
+}
+
+// lastKnown returns the view of a service that is being followed, stale at the latest since the given time.
+func (r *Registry) lastKnown(service string, since time.Time) *View {
+	r.mu.Lock()
+	f := r.feeds[service]
+	r.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f.stale(since)
+}
+
+// Services returns the names of all services with at least one instance, sorted. In a registry without a prefix it is
+// refused: the keys there are not ours alone.
+func (r *Registry) Services(ctx context.Context) ([]string, error) {
+	if err := r.check("any"); err != nil {
+		return nil, fmt.Errorf("list services: %w", err)
+	}
+	if r.layout.flat {
+		return nil, fmt.Errorf("list services: %w", invalid("prefix", "", "services can be listed only under a prefix"))
+	}
+	var names []string
+	err := r.try(ctx, func(ctx context.Context) error {
+		names = names[:0]
+		_, err := follow.List(ctx, r.client.KV, r.layout.services, func(kv *mvccpb.KeyValue) {
+			name, ok := r.layout.serviceOf(string(kv.Key))
+			if ok && (len(names) == 0 || names[len(names)-1] != name) {
+				names = append(names, name)
+			}
+		}, clientv3.WithKeysOnly())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list services: %w", err)
+	}
+	slices.Sort(names) // "a-b/" comes before "a/" among the keys, but "a" before "a-b" among the names
+	return slices.Compact(names), nil
+}
+
+// Close deregisters everything that is registered, revokes the leases, ends every watcher and waits until nothing of
+// the registry runs any more. A client that [Open] made is closed too. Close is idempotent.
+//
+// It takes as long as ctx allows, at most about six seconds. When etcd did not answer within that time the error says
+// so; the keys then disappear when their TTL is over.
+func (r *Registry) Close(ctx context.Context) error {
+	if r.keeper == nil {
+		return nil
+	}
+	err := r.keeper.Close(ctx)
+	r.cancel(ErrClosed)
+	r.mu.Lock()
+	for _, f := range r.feeds {
+		f.end()
+	}
+	r.mu.Unlock()
+	r.beats.Close()
+	r.streams.Close()
+	r.wg.Wait()
+	if r.owns {
+		r.client.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("close registry: %w", err)
+	}
+	return nil
+}
+
+// try calls do until it succeeds, etcd refuses, or ctx ends.
+func (r *Registry) try(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(ErrClosed) })()
+	began := time.Now()
+	var last error
+	for attempt := 0; ; attempt++ {
+		err := do(ctx)
+		if err == nil || wire.IsRefusal(err) || errors.Is(err, ErrReplaced) {
+			return err
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		if !wire.Sleep(ctx, wire.Backoff(attempt)) {
+			return r.unreachable(began, last, context.Cause(ctx))
+		}
+	}
+}
+
+func (r *Registry) unreachable(since time.Time, last, why error) error {
+	if errors.Is(why, ErrClosed) {
+		return ErrClosed
+	}
+	return &UnreachableError{Endpoints: r.client.Endpoints(), Since: since, Last: last, Err: why}
+}

@@ -1,0 +1,84 @@
+package rollcall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// operationTimeout bounds one request to etcd; the call that it is part of goes on as long as its context allows.
+const operationTimeout = 3 * time.Second
+
+// Remove deletes an instance whoever registered it, at the revision at which it is read: what is written in between
+// stays, and the error is [ErrReplaced]. An absent instance is no error.
+//
+// It is meant for what a dead or foreign writer left behind. A live registration puts its key back at once; to take a
+// live instance out of service, drain it or end its process.
+func (r *Registry) Remove(ctx context.Context, service, id string) error {
+	err := r.check(service)
+	if err == nil {
+		err = validateID(id)
+	}
+	if err == nil {
+		key := r.layout.key(service, id)
+		err = r.try(ctx, func(ctx context.Context) error { return r.removeKey(ctx, id, key) })
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s/%s: %w", service, id, err)
+	}
+	return nil
+}
+
+func (r *Registry) removeKey(ctx context.Context, id, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	defer cancel()
+	found, err := r.client.Get(ctx, key)
+	if err != nil || len(found.Kvs) == 0 {
+		return err
+	}
+	mod, err := r.sayGoodbye(ctx, id, found.Kvs[0])
+	if err != nil {
+		return err
+	}
+	resp, err := r.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).
+		Then(clientv3.OpDelete(key)).Commit()
+	if err == nil && !resp.Succeeded {
+		return ErrReplaced
+	}
+	return err
+}
+
+// sayGoodbye writes the farewell over a value and returns the revision to delete. A value that cannot be read, or a
+// farewell that etcd refuses, goes without.
+func (r *Registry) sayGoodbye(ctx context.Context, id string, kv *mvccpb.KeyValue) (mod int64, err error) {
+	i, err := decodeInstance(id, kv.Value)
+	if err != nil || i.State == stateLeaving {
+		return kv.ModRevision, nil
+	}
+	farewell, err := i.farewell()
+	if err != nil {
+		return kv.ModRevision, nil
+	}
+	key := string(kv.Key)
+	resp, err := r.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).
+		Then(clientv3.OpPut(key, string(farewell), clientv3.WithIgnoreLease())).Commit()
+	switch {
+	case err != nil && wire.IsRefusal(err):
+		return kv.ModRevision, nil
+	case err != nil:
+		return 0, err
+	case !resp.Succeeded:
+		return 0, errors.Join(ErrReplaced, errChanged)
+	}
+	return resp.Header.Revision, nil
+}
+
+var errChanged = errors.New("it was written again while it was to be removed")

@@ -1,0 +1,63 @@
+package rollcall
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Status is what a registry knows about itself at one moment; everything in it is a copy.
+type Status struct {
+	Endpoints []string // etcd's, as configured
+	Prefix    string   // where instances lie in etcd, such as "rollcall/services/"
+
+	// UnreachableSince is when etcd stopped answering the registry's heartbeats and writes; zero while it answers or
+	// was not asked. LastError is what the last failed try met.
+	UnreachableSince time.Time
+	LastError        error
+
+	Leases   []LeaseStatus   // one per TTL in use and 1,000 registrations, sorted by TTL
+	Services []ServiceStatus // those followed by a watcher now or a moment ago, sorted by name
+}
+
+// LeaseStatus is about one lease and the registrations it keeps.
+type LeaseStatus struct {
+	ID            int64 // etcd's; 0 while there is none
+	TTL           time.Duration
+	Registrations int
+	LastHeartbeat time.Time // the last one that etcd confirmed; zero before the first
+}
+
+// ServiceStatus is about one followed service.
+type ServiceStatus struct {
+	Service    string
+	Revision   int64 // of the newest view; 0 before the first
+	Instances  int
+	Watchers   int
+	StaleSince time.Time // as in View
+	Err        error     // why it is stale
+	Skipped    int64     // values that could not be read, counted each time one was met
+}
+
+// Status returns what the registry knows about itself now. It does no I/O.
+func (r *Registry) Status() Status {
+	s := Status{Prefix: r.layout.services}
+	if r.keeper == nil {
+		s.LastError = r.err
+		return s
+	}
+	kept := r.keeper.Status()
+	s.Endpoints, s.UnreachableSince, s.LastError = r.client.Endpoints(), kept.UnreachableSince, kept.LastError
+	for _, l := range kept.Leases {
+		s.Leases = append(s.Leases, LeaseStatus{
+			ID: l.ID, TTL: time.Duration(l.TTL) * time.Second, Registrations: l.Holds, LastHeartbeat: l.LastHeartbeat,
+		})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(r.feeds)) {
+		f := r.feeds[name]
+		s.Services = append(s.Services, f.status(f.users))
+	}
+	return s
+}

@@ -1,0 +1,112 @@
+package rollcall
+
+import (
+	"iter"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Op is the kind of an [Update].
+type Op uint8
+
+// The kinds of updates.
+const (
+	Add    Op = iota + 1 // an instance joined
+	Modify               // an instance changed, or was replaced by another incarnation on the same id
+	Delete               // an instance is gone
+)
+
+func (o Op) String() string {
+	switch o {
+	case Add:
+		return "add"
+	case Modify:
+		return "modify"
+	case Delete:
+		return "delete"
+	}
+	return "unknown"
+}
+
+// Update is one change of one instance between two views.
+type Update struct {
+	Op       Op
+	Instance *Instance // as it is now; for Delete, as it was last known
+	Prev     *Instance // as it was in the view before; nil for Add. Modify with another Incarnation is a restart
+
+	// Expired is set on a Delete without a goodbye: the lease ran out, or somebody else removed the key. Not set, the
+	// instance said that it was leaving.
+	Expired bool
+}
+
+// View is the complete set of a service's instances at a revision. It is immutable: views share their instances and
+// slices with one another and with every other reader, who must not change them.
+type View struct {
+	Service   string
+	Revision  int64       // etcd's revision of the last change that the view contains; 0 before the first answer
+	Instances []*Instance // all of them, sorted by ID
+
+	// Updates is what changed since the view that the same watcher returned before, merged: one update per instance,
+	// sorted by ID. In a watcher's first view it adds every instance. A view of Lookup has none.
+	Updates []Update
+
+	// StaleSince is when etcd went out of reach: the view is last-known-good since then. Zero while the view is current.
+	StaleSince time.Time
+
+	// Reset says that etcd's history broke, as by a wipe or a restore: the revision may be lower than before.
+	Reset bool
+}
+
+// Get returns the instance with the given id.
+func (v *View) Get(id string) (*Instance, bool) {
+	n, found := slices.BinarySearchFunc(v.Instances, id, compareID)
+	if !found {
+		return nil, false
+	}
+	return v.Instances[n], true
+}
+
+// Ready iterates over the instances that are to be called: those that serve, or, when none does, all there are.
+func (v *View) Ready() iter.Seq[*Instance] {
+	return func(yield func(*Instance) bool) {
+		all := !slices.ContainsFunc(v.Instances, (*Instance).Serving)
+		for _, i := range v.Instances {
+			if (all || i.Serving()) && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// Since returns what changed from prev to v, sorted by ID. A nil prev stands for the empty view. The deletes among the
+// changes do not tell goodbyes from expiries: two views do not know, only [View.Updates] does.
+func (v *View) Since(prev *View) []Update {
+	if prev == nil {
+		prev = &View{}
+	}
+	return diff(prev.Instances, v.Instances)
+}
+
+func compareID(i *Instance, id string) int { return strings.Compare(i.ID, id) }
+
+// diff walks two slices sorted by id.
+func diff(from, to []*Instance) []Update {
+	var updates []Update
+	for len(from) > 0 || len(to) > 0 {
+		switch {
+		case len(from) == 0 || len(to) > 0 && to[0].ID < from[0].ID:
+			updates = append(updates, Update{Op: Add, Instance: to[0]})
+			to = to[1:]
+		case len(to) == 0 || from[0].ID < to[0].ID:
+			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
+			from = from[1:]
+		default:
+			if from[0] != to[0] && from[0].Revision != to[0].Revision {
+				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
+			}
+			from, to = from[1:], to[1:]
+		}
+	}
+	return updates
+}
