@@ -63,7 +63,7 @@ func (f *feed) Apply(b follow.Batch) {
 		return
 	}
 	next := &View{Service: f.service, Revision: b.Revision, Instances: applyUpdates(before, updates)}
-	if f.view != nil {
+	if f.view != nil && !b.Relisted { // a list is current, whatever came before it
 		next.StaleSince = f.view.StaleSince
 	}
 	f.publish(next, delta{updates: updates, reset: b.Reset})

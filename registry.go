@@ -70,7 +70,7 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 	r := &Registry{settings: newSettings(opts), client: client, holder: rand.Text(), feeds: map[string]*feed{}}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if client == nil {
-		r.err = errors.Join(r.err, invalid("client", "nil", "a registry needs an etcd client"))
+		r.err = errors.Join(r.err, &InvalidError{Field: "client", Value: "nil", Rule: "a registry needs an etcd client"})
 	}
 	if r.err != nil {
 		return r

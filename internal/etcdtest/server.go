@@ -104,6 +104,7 @@ func (s *Server) start() error {
 	case <-time.After(patience):
 		err = fmt.Errorf("not ready after %v", patience)
 	}
+	e.Server.HardStop() // Close alone waits for an etcd that is not ready, for ever
 	e.Close()
 	return err
 }

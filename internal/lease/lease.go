@@ -249,14 +249,15 @@ func (k *Keeper) lay(l *lease) {
 	k.strikeLocked(l)
 }
 
-// revoke ends a lease in etcd, with every key under it, until it is done or ctx ends.
+// revoke ends a lease in etcd, with every key under it: until it is done or ctx ends. Of a lease that was never
+// confirmed to be granted there is hardly anything to revoke: one try is enough.
 func (k *Keeper) revoke(ctx context.Context, l *lease) error {
 	k.mu.Lock()
-	tried := l.tried
+	tried, sure := l.tried, !l.granted.IsZero()
 	k.mu.Unlock()
 	for attempt := 0; tried; attempt++ {
 		err := k.tryRevoke(ctx, l)
-		if err == nil || errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
+		if err == nil || errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) || !sure {
 			return nil
 		}
 		if wire.IsRefusal(err) || !wire.Sleep(ctx, wire.Backoff(attempt)) {

@@ -1,0 +1,32 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+)
+
+// PortError says that the embedded etcd cannot listen where it should, usually because something listens there already.
+type PortError struct {
+	Addr string // host:port
+	Err  error  // why not
+}
+
+func (e *PortError) Error() string {
+	reason := e.Err
+	if op, ok := errors.AsType[*net.OpError](reason); ok {
+		reason = op.Err // without the address, which is said here
+	}
+	return fmt.Sprintf("listen on %s: %v; stop what listens there, or choose another address with --client-url http://host:port", e.Addr, reason)
+}
+
+func (e *PortError) Unwrap() error { return e.Err }
+
+// LockedError says that another process works on the data directory.
+type LockedError struct {
+	Path string // the data directory
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("data directory %s is in use by another process, such as a rollcall server or an etcd; stop that one, or choose another directory with --data-dir", e.Path)
+}
