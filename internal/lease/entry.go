@@ -105,7 +105,7 @@ func (e *entry) settled(k *Keeper) bool {
 		return e.rev != 0 && e.written == e.version && e.now.mod != 0 && e.now.lease == e.lease.id
 	case e.now.mod == 0:
 		return true
-	case e.now.holder != k.Holder:
+	case e.now.holder != k.Holder && e.now.lease != e.lease.id:
 		return true // another's: not ours to touch
 	default:
 		return k.closing && e.farewellDone // the revocation does the rest

@@ -22,7 +22,7 @@ type job struct {
 	step        step
 	version     int
 	incarnation string
-	lease       int64
+	lease       *lease
 }
 
 func (k *Keeper) writeLoop() {
@@ -92,7 +92,7 @@ func (k *Keeper) takeFromLocked(l *lease) []job {
 
 func (k *Keeper) beginLocked(e *entry, s step) job {
 	e.busy = true
-	j := job{e: e, step: s, version: e.version, lease: e.lease.id}
+	j := job{e: e, step: s, version: e.version, lease: e.lease}
 	if e.hold != nil {
 		j.incarnation = e.hold.incarnation
 	}
@@ -108,7 +108,7 @@ func (k *Keeper) commit(jobs []job) bool {
 	var thens, elses []clientv3.Op
 	k.mu.Lock()
 	for _, j := range jobs {
-		cond, then, otherwise := j.e.ops(j.step, j.lease)
+		cond, then, otherwise := j.e.ops(j.step, j.lease.id)
 		if cond != nil {
 			conds = append(conds, *cond)
 		}
@@ -142,7 +142,7 @@ func (k *Keeper) doneLocked(j job, succeeded bool, resp *etcdserverpb.ResponseOp
 		end = e.observe(k, observation{now: k.contentOf(only(resp.GetResponseRange().GetKvs())), rev: rev})
 	case j.step == put:
 		e.known, e.rev, e.written, e.first = true, rev, j.version, false
-		e.now = content{mod: rev, incarnation: j.incarnation, holder: k.Holder, lease: j.lease}
+		e.now = content{mod: rev, incarnation: j.incarnation, holder: k.Holder, lease: j.lease.id}
 	case j.step == goodbye:
 		e.known, e.rev, e.now.mod = true, rev, rev
 		e.farewellDone = e.hold == nil
@@ -191,7 +191,7 @@ func (k *Keeper) settleLocked(e *entry, end error) {
 func (k *Keeper) failedLocked(jobs []job, err error) bool {
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
-		jobs[0].e.lease.loseLocked()
+		jobs[0].lease.loseLocked() // by now the entries may be on its successor's books
 		k.requeueLocked(jobs)
 		return true
 	case wire.IsRefusal(err) && len(jobs) > 1:
