@@ -71,6 +71,9 @@ func TestBadInputIsRefusedWithFieldValueAndRule(t *testing.T) {
 			if !errors.Is(err, ErrInvalid) || r != nil {
 				t.Fatalf("got %v, %v", r, err)
 			}
+			if err := reg.Validate(tt.service, &tt.inst, tt.opts...); !errors.Is(err, ErrInvalid) {
+				t.Errorf("Validate: %v", err)
+			}
 			e, _ := errors.AsType[*InvalidError](err)
 			if e.Field == "" || e.Value == "" || e.Rule == "" {
 				t.Errorf("incomplete: %+v", e)
@@ -81,6 +84,28 @@ func TestBadInputIsRefusedWithFieldValueAndRule(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestValidateAcceptsWhatMayBeRegistered(t *testing.T) {
+	reg := deaf(t)
+	if err := reg.Validate("svc", nil); err != nil {
+		t.Errorf("a service: %v", err)
+	}
+	if err := reg.Validate("svc", &Instance{Addr: "[::1]:1"}, WithTTL(MinTTL)); err != nil {
+		t.Errorf("an instance: %v", err)
+	}
+}
+
+func TestARegisterWhoseContextHasEndedTriesNothing(t *testing.T) {
+	reg := deaf(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := reg.Register(ctx, "svc", Instance{Addr: "h:1"}); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("Register: %v", err)
+	}
+	if st := reg.Status(); len(st.Leases) != 0 {
+		t.Errorf("it began: %+v", st)
 	}
 }
 

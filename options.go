@@ -65,6 +65,14 @@ type registerSettings struct {
 	ttl time.Duration
 }
 
+func registerSettingsOf(opts []RegisterOption) registerSettings {
+	s := registerSettings{ttl: DefaultTTL}
+	for _, opt := range opts {
+		opt(&s)
+	}
+	return s
+}
+
 // WithTTL sets how long the instance stays visible after its process died without a goodbye: whole seconds, at least
 // [MinTTL]; the default is [DefaultTTL]. A heartbeat goes out every third of it. Registrations of one registry with
 // equal TTLs share a lease.

@@ -95,11 +95,7 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 // the one before it: the former registration, of this or another process, ends with [ErrReplaced], and neither its late
 // goodbye nor the end of its lease removes the key.
 func (r *Registry) Register(ctx context.Context, service string, inst Instance, opts ...RegisterOption) (*Registration, error) {
-	s := registerSettings{ttl: DefaultTTL}
-	for _, opt := range opts {
-		opt(&s)
-	}
-	reg, err := r.newRegistration(service, inst, s)
+	reg, err := r.newRegistration(service, inst, registerSettingsOf(opts))
 	if err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, inst.ID, err)
 	}
@@ -108,6 +104,22 @@ func (r *Registry) Register(ctx context.Context, service string, inst Instance, 
 	}
 	r.logger.Info("registered", "service", service, "instance", reg.inst.ID)
 	return reg, nil
+}
+
+// Validate returns what [Registry.Register] would refuse before anything reached etcd: a bad service name, a bad instance
+// or TTL, a closed registry. It does no I/O. With a nil instance it looks at the service name only.
+func (r *Registry) Validate(service string, inst *Instance, opts ...RegisterOption) error {
+	err := r.check(service)
+	if err == nil && inst != nil {
+		var g *Registration
+		if g, err = r.newRegistration(service, *inst, registerSettingsOf(opts)); err == nil {
+			_, err = g.inst.encodeChecked()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("service %s: %w", service, err)
+	}
+	return nil
 }
 
 // check returns why the registry cannot serve a call.

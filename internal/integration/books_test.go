@@ -217,3 +217,20 @@ func TestCloseWithoutEtcdReturnsWithinItsContext(t *testing.T) {
 		t.Fatal("Close outlives its context")
 	}
 }
+
+func TestAGrantWhoseAnswerWasLostIsNotGrantedTwice(t *testing.T) {
+	t.Parallel()
+	reg, proxy, direct := behindProxy(t)
+	proxy.DropReplies()
+	registered := make(chan error, 1)
+	go func() {
+		_, err := reg.Register(within(t, 30*time.Second), "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
+		registered <- err
+	}()
+	eventually(t, 10*time.Second, "the grant reaches etcd", func() bool { return len(leases(t, direct)) == 1 })
+	proxy.Heal()
+	if err := <-registered; err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "leases", len(leases(t, direct)), 1)
+}
