@@ -221,16 +221,17 @@ func TestCloseWithoutEtcdReturnsWithinItsContext(t *testing.T) {
 func TestAGrantWhoseAnswerWasLostIsNotGrantedTwice(t *testing.T) {
 	t.Parallel()
 	reg, proxy, direct := behindProxy(t)
+	register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"}) // opens the connections
 	proxy.DropReplies()
 	registered := make(chan error, 1)
 	go func() {
-		_, err := reg.Register(within(t, 30*time.Second), "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
+		_, err := reg.Register(within(t, 30*time.Second), "svc", rollcall.Instance{Addr: "10.0.0.2:1"}, rollcall.WithTTL(20*time.Second))
 		registered <- err
 	}()
-	eventually(t, 10*time.Second, "the grant reaches etcd", func() bool { return len(leases(t, direct)) == 1 })
+	eventually(t, 10*time.Second, "the grant reaches etcd", func() bool { return len(leases(t, direct)) == 2 })
 	proxy.Heal()
 	if err := <-registered; err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "leases", len(leases(t, direct)), 1)
+	mustEqual(t, "leases", len(leases(t, direct)), 2)
 }
