@@ -43,13 +43,25 @@ func (e *InvalidError) Error() string {
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
+// maxEcho bounds how much of a bad value an error repeats.
+const maxEcho = 100
+
 func invalid(field string, value any, rule string) error {
 	text := fmt.Sprint(value)
 	if s, ok := value.(string); ok {
-		text = fmt.Sprintf("%q", s)
+		more := ""
+		if len(s) > maxEcho {
+			s, more = s[:maxEcho], fmt.Sprintf("… (%d bytes)", len(s))
+		}
+		text = fmt.Sprintf("%q", s) + more
 	}
 	return &InvalidError{Field: field, Value: text, Rule: rule}
 }
+
+// size is a number of bytes, as an error repeats it.
+type size int
+
+func (s size) String() string { return fmt.Sprintf("of %d bytes", int(s)) }
 
 // UnreachableError says that a call ended before etcd had answered it. It unwraps to the reason, usually
 // [context.DeadlineExceeded] or [context.Canceled] of the caller's own context.

@@ -157,15 +157,15 @@ func (i *Instance) validateMetadata() error {
 	if i.RawMetadata != nil && !json.Valid(i.RawMetadata) {
 		return invalid("Instance.RawMetadata", string(i.RawMetadata), "raw metadata is one JSON value")
 	}
-	size := len(i.RawMetadata)
+	total := len(i.RawMetadata)
 	for k, v := range i.Metadata {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
 			return invalid("Instance.Metadata", k+"="+v, "metadata keys and values are UTF-8")
 		}
-		size += len(k) + len(v)
+		total += len(k) + len(v)
 	}
-	if size > maxValueLen {
-		return invalid("Instance.Metadata", fmt.Sprintf("of %d bytes", size), "an instance is at most 16 KiB, its metadata included")
+	if total > maxValueLen {
+		return invalid("Instance.Metadata", size(total), "an instance is at most 16 KiB, its metadata included")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package rollcall
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -87,7 +88,8 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 // when it is lost, without end, until [Registration.Deregister] or [Registry.Close]. It returns when etcd has confirmed
 // the write, so that every view from then on has the instance.
 //
-// It waits for etcd as long as ctx allows; ctx bounds this call only, not the registration. When it returns an error
+// It waits for etcd as long as ctx allows; ctx bounds this call only, not the registration. With a ctx that has ended
+// it tries nothing. When it returns an error
 // ([InvalidError] before anything reached etcd, [UnreachableError] when ctx ended first, etcd's own when etcd refused)
 // there is no registration, and whatever part of it may have reached etcd is taken back.
 //
@@ -97,7 +99,7 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 func (r *Registry) Register(ctx context.Context, service string, inst Instance, opts ...RegisterOption) (*Registration, error) {
 	reg, err := r.newRegistration(service, inst, registerSettingsOf(opts))
 	if err != nil {
-		return nil, fmt.Errorf("register %s/%s: %w", service, inst.ID, err)
+		return nil, fmt.Errorf("register %s/%s: %w", service, cmp.Or(inst.ID, inst.Addr), err)
 	}
 	if err := reg.begin(ctx); err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, reg.inst.ID, err)

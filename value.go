@@ -66,7 +66,7 @@ func (i *Instance) encodeChecked() ([]byte, error) {
 		return nil, fmt.Errorf("encode instance: %w", err)
 	}
 	if len(value) > maxValueLen {
-		return nil, invalid("Instance", fmt.Sprintf("of %d bytes", len(value)), "an instance is at most 16 KiB, as JSON")
+		return nil, invalid("Instance", size(len(value)), "an instance is at most 16 KiB, as JSON")
 	}
 	return value, nil
 }

@@ -235,3 +235,23 @@ func TestAGrantWhoseAnswerWasLostIsNotGrantedTwice(t *testing.T) {
 	}
 	mustEqual(t, "leases", len(leases(t, direct)), 2)
 }
+
+func TestCloseRightAfterDeregisterFindsItsConnection(t *testing.T) {
+	t.Parallel()
+	s := etcdtest.Start(t)
+	for range 10 {
+		reg, err := rollcall.Open(rollcall.ClientConfig(s.Endpoint()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
+		if err := r.Deregister(within(t, 5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		// The lease is being revoked now: to be interrupted must not cost Close its connection, and with it the revocation.
+		if err := reg.Close(within(t, 2*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustEqual(t, "leases left", len(leases(t, s.Client(t))), 0)
+}

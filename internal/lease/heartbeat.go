@@ -87,7 +87,7 @@ func (p *pulse) once() (ttl int64, err error) {
 	if !watchdog.Stop() {
 		err = fmt.Errorf("no answer in %v", p.watchdog) // an answer that just made it comes again
 	}
-	if err != nil {
+	if err != nil && p.k.ctx.Err() == nil { // not when it is we who end it: others go on using the connection
 		err = fmt.Errorf("%s: %w", p.conn.Endpoint, err)
 		p.drop()
 	}

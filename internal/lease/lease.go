@@ -129,14 +129,14 @@ func (k *Keeper) tryGrant(l *lease) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(k.ctx, writeTimeout)
+	ctx, cancel := conn.Call(k.ctx, writeTimeout)
 	defer cancel()
 	resp, err := pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
 	if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseExist) {
 		return nil // an earlier try got through
 	}
 	if err != nil {
-		if !wire.IsRefusal(err) {
+		if !wire.IsRefusal(err) && k.ctx.Err() == nil {
 			k.Line.Drop(conn)
 		}
 		return fmt.Errorf("%s: %w", conn.Endpoint, err)
@@ -272,11 +272,12 @@ func (k *Keeper) tryRevoke(ctx context.Context, l *lease) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	call, cancel := conn.Call(ctx, writeTimeout)
 	defer cancel()
-	if _, err = pb.NewLeaseClient(conn).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: l.id}); err != nil && !wire.IsRefusal(err) &&
-		!errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
-		k.Line.Drop(conn)
+	_, err = pb.NewLeaseClient(conn).LeaseRevoke(call, &pb.LeaseRevokeRequest{ID: l.id})
+	gone := errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
+	if err != nil && !gone && !wire.IsRefusal(err) && !errors.Is(ctx.Err(), context.Canceled) {
+		k.Line.Drop(conn) // the connection is at fault, not somebody who gave up: others may be using it
 	}
 	return err
 }

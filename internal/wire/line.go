@@ -35,6 +35,25 @@ type Line struct {
 type Conn struct {
 	*grpc.ClientConn
 	Endpoint string
+
+	open context.Context // ends when the connection is closed
+	end  context.CancelFunc
+}
+
+// Call returns a context for one call on the connection: it ends after a time limit, with ctx, or when the connection
+// is dropped. The etcd client's own interceptor would go on trying a closed connection until the limit.
+func (c *Conn) Call(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	detach := context.AfterFunc(c.open, cancel)
+	return ctx, func() {
+		detach()
+		cancel()
+	}
+}
+
+func (c *Conn) close() {
+	c.end()
+	c.ClientConn.Close()
 }
 
 // NewLine returns a line over the client's endpoints. Nothing is dialled before it is needed.
@@ -63,6 +82,7 @@ func (l *Line) Conn() (*Conn, error) {
 		return nil, err
 	}
 	l.current = &Conn{ClientConn: conn, Endpoint: endpoint}
+	l.current.open, l.current.end = context.WithCancel(context.Background())
 	return l.current, nil
 }
 
@@ -71,7 +91,7 @@ func (l *Line) Drop(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c != nil && l.current == c {
-		c.Close()
+		c.close()
 		l.current = nil
 	}
 }
@@ -82,7 +102,7 @@ func (l *Line) Close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	if l.current != nil {
-		l.current.Close()
+		l.current.close()
 		l.current = nil
 	}
 }

@@ -1,0 +1,34 @@
+package rollcallgrpc
+
+import (
+	"maps"
+	"slices"
+
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// prepareHealth sees to it that the server has a health service, which says NOT_SERVING. One that is not ours to steer
+// is left alone: then there is no s.health.
+func (s *server) prepareHealth() {
+	services := s.srv.GetServiceInfo()
+	_, registered := services[healthpb.Health_ServiceDesc.ServiceName]
+	s.statuses = []string{""}
+	if s.health == nil && !registered {
+		s.health = health.NewServer()
+		s.statuses = append(s.statuses, slices.Collect(maps.Keys(services))...)
+	}
+	if !registered {
+		healthpb.RegisterHealthServer(s.srv, s.health)
+	}
+	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+}
+
+func (s *server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
+	if s.health == nil {
+		return
+	}
+	for _, name := range s.statuses {
+		s.health.SetServingStatus(name, status)
+	}
+}
