@@ -1,0 +1,50 @@
+# What a contributor types; CI calls nothing else. Needs Go, GNU make and git. `make help` lists the targets.
+.DEFAULT_GOAL := check
+MAKEFLAGS += --no-print-directory
+TOOL := go tool -modfile=tools/go.mod
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo -n)
+# The race detector wants a C compiler with its headers; where there is none, everything is built and tested in pure Go.
+RACE := $(shell { go list -race runtime && $$(go env CC) -E -xc -include stdlib.h /dev/null; } >/dev/null 2>&1 && echo -race)
+ifeq ($(RACE),)
+export CGO_ENABLED := 0
+endif
+# git refuses to describe a work tree that another user owns, and then Go refuses to build in it.
+STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
+
+.PHONY: help build run test check lint fmt tidy bench deps
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/rollcall
+	go build $(STAMP) -o bin/rollcall ./cmd/rollcall
+
+run: ## build, then run the demo: etcd, servers and a caller, with a crash and a drain, in 20 seconds
+	@echo "building bin/rollcall; the first build takes a minute or two"
+	@$(MAKE) build
+	@bin/rollcall demo
+
+test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
+	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
+	go test $(RACE) -shuffle=on ./...
+
+check: lint ## lint and the short tests: the loop while you work (the default)
+	go test $(RACE) -short ./...
+
+lint: ## gofumpt, go vet and staticcheck
+	@out=$$($(TOOL) gofumpt -l .) && test -z "$$out" || { echo "not formatted, see make fmt: $$out"; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+fmt: ## format the code
+	$(TOOL) gofumpt -w .
+
+tidy: ## tidy both go.mod files
+	go mod tidy && cd tools && go mod tidy
+
+bench: ## run the benchmarks, six times each, as benchstat wants them
+	go test -run '^$$' -bench . -count 6 ./internal/integration
+
+deps: ## install what the tests use beyond Go (a C compiler), by apt, if root or if sudo needs no password
+	@test -n "$(RACE)" || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && $(SUDO) apt-get update -qq && \
+		$(SUDO) apt-get install -qqy gcc libc6-dev; } || \
+		{ echo "deps: no C compiler, and none can be installed here: no -race"; test "$(CI)" != true; }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rollcall-io/rollcall"
+)
+
+// backend is all that the commands know about the registry. Behind it is the library on etcd, today.
+type backend interface {
+	// Register puts an instance there and keeps it. It tries until it succeeds or ctx ends.
+	Register(ctx context.Context, service string, inst rollcall.Instance, ttl time.Duration) (registration, error)
+
+	// Services returns the view of every service that has instances, sorted by name.
+	Services(ctx context.Context) ([]*rollcall.View, error)
+
+	// Lookup returns the instances of a service; an unknown one has an empty view.
+	Lookup(ctx context.Context, service string) (*rollcall.View, error)
+
+	// Watch follows a service.
+	Watch(service string) watcher
+
+	// Trouble returns since when etcd does not answer, as far as is known, and why; the zero time while it does.
+	Trouble() (since time.Time, reason error)
+
+	// Close gives up every registration and ends every watcher.
+	Close(ctx context.Context) error
+}
+
+// registration is the hold on one instance, as [rollcall.Registration] has it.
+type registration interface {
+	Service() string
+	Instance() rollcall.Instance
+	Deregister(ctx context.Context) error
+	Done() <-chan struct{}
+	Err() error
+}
+
+// watcher follows a service, as [rollcall.Watcher] does.
+type watcher interface {
+	Next(ctx context.Context) (*rollcall.View, error)
+	Close()
+}
+
+// library is the backend that talks to etcd itself.
+type library struct{ *rollcall.Registry }
+
+func (l library) Register(ctx context.Context, service string, inst rollcall.Instance, ttl time.Duration) (registration, error) {
+	reg, err := l.Registry.Register(ctx, service, inst, rollcall.WithTTL(ttl))
+	if err != nil {
+		return nil, err
+	}
+	return reg, nil
+}
+
+// lookupsAtOnce bounds the questions to etcd that one Services has under way.
+const lookupsAtOnce = 16
+
+func (l library) Services(ctx context.Context) ([]*rollcall.View, error) {
+	names, err := l.Registry.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]*rollcall.View, len(names))
+	errs := make([]error, len(names))
+	slots := make(chan struct{}, lookupsAtOnce)
+	var wg sync.WaitGroup
+	for n, name := range names {
+		slots <- struct{}{}
+		wg.Go(func() {
+			views[n], errs[n] = l.Lookup(ctx, name)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return inhabited(views, errs)
+}
+
+// inhabited drops the services whose last instance left between the two questions, and returns the first error.
+func inhabited(views []*rollcall.View, errs []error) ([]*rollcall.View, error) {
+	var there []*rollcall.View
+	for n, view := range views {
+		if errs[n] != nil {
+			return nil, errs[n]
+		}
+		if len(view.Instances) > 0 {
+			there = append(there, view)
+		}
+	}
+	return there, nil
+}
+
+func (l library) Watch(service string) watcher { return l.Registry.Watch(service) }
+
+func (l library) Trouble() (time.Time, error) {
+	st := l.Status()
+	if st.UnreachableSince.IsZero() {
+		return time.Time{}, nil
+	}
+	return st.UnreachableSince, st.LastError
+}
+
+// closeTimeout bounds how long a command that is done waits for etcd to hear about it.
+const closeTimeout = 2 * time.Second
+
+// closeBackend closes b when a command ends, also one that was interrupted. What it could not tell etcd does not change
+// how the command ended: a goodbye that matters has been said before, and its error returned.
+func closeBackend(ctx context.Context, b backend) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_ = b.Close(ctx)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/rollcall-io/rollcall"
+)
+
+// What the process exits with. The numbers are a contract with scripts.
+const (
+	exitDone        = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitNotFound    = 4
+	exitReplaced    = 5
+	exitDenied      = 6
+	exitInterrupted = 130
+)
+
+var exitMeanings = []struct {
+	code    int
+	meaning string
+}{
+	{exitDone, "done; for server and register also: stopped as asked, by SIGINT or SIGTERM"},
+	{exitFailure, "failure"},
+	{exitUsage, "usage: an unknown command or flag, or an argument that breaks a rule; etcd was not asked"},
+	{exitUnreachable, "unreachable: etcd did not answer in time"},
+	{exitNotFound, "not found: the service has no instances"},
+	{exitReplaced, "conflict: the registration was replaced by a newer one of the same id"},
+	{exitDenied, "denied: etcd refused the credentials or the permission"},
+	{exitInterrupted, "interrupted by SIGINT or SIGTERM before it was done"},
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// notFoundError says that there is nothing under a name.
+type notFoundError struct{ what string }
+
+func (e *notFoundError) Error() string { return e.what }
+
+// exitCode is the one place where errors become exit codes. ctx is the one that a signal ends.
+func exitCode(ctx context.Context, err error) int {
+	_, wrongUsage := errors.AsType[*usageError](err)
+	_, notFound := errors.AsType[*notFoundError](err)
+	switch {
+	case err == nil:
+		return exitDone
+	case wrongUsage, errors.Is(err, rollcall.ErrInvalid):
+		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, rollcall.ErrReplaced):
+		return exitReplaced
+	case notFound:
+		return exitNotFound
+	case denied(err):
+		return exitDenied
+	case errors.Is(err, rollcall.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		return exitUnreachable
+	}
+	return exitFailure
+}
+
+// denied reports whether etcd refused who we are or what we may do.
+func denied(err error) bool {
+	if e, ok := errors.AsType[*rollcall.UnreachableError](err); ok {
+		return denied(e.Last) // what is tried again and again does not fail by being refused, but is no less refused
+	}
+	code, text := codes.Unknown, ""
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		code, text = e.Code(), e.Error()
+	}
+	if e, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok {
+		code, text = e.GRPCStatus().Code(), e.GRPCStatus().Message()
+	}
+	// To etcd a call without credentials is an invalid argument.
+	return code == codes.PermissionDenied || code == codes.Unauthenticated || text == rpctypes.ErrUserEmpty.Error()
+}
+
+// newExitCodesTopic is help without a command: "rollcall help exit-codes".
+func newExitCodesTopic() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("rollcall exits with:\n\n")
+	for _, e := range exitMeanings {
+		fmt.Fprintf(&b, "  %3d  %s\n", e.code, e.meaning)
+	}
+	b.WriteString("\nA second SIGINT or SIGTERM ends the process at once, as it would any other.")
+	return &cobra.Command{Use: "exit-codes", Short: "What the commands exit with", Long: b.String()}
+}

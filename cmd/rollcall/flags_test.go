@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestASizeIsBytesOrANumberOfUnits(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{
+		"0": 0, "1": 1, "512B": 512, "1KiB": 1 << 10, "64MiB": 64 << 20, "2GiB": 2 << 30, "1536MiB": 3 << 29,
+		"9223372036854775807": math.MaxInt64,
+	} {
+		var s size
+		if err := s.Set(text); err != nil || int64(s) != want {
+			t.Errorf("%q is %d, %v; want %d", text, s, err, want)
+		}
+		var again size
+		if err := again.Set(s.String()); err != nil || again != s {
+			t.Errorf("%q prints as %q, which is %d, %v", text, s.String(), again, err)
+		}
+	}
+}
+
+func TestASizeThatIsNoneIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "GiB", "-1", "-1KiB", "1.5GiB", "1 GiB", "2GB", "2G", "9223372036854775808", "9007199254740992KiB"} {
+		var s size
+		if err := s.Set(text); err == nil {
+			t.Errorf("%q is taken for %d bytes", text, s)
+		}
+	}
+}
+
+func TestTheQuotaPrintsWithItsUnit(t *testing.T) {
+	t.Parallel()
+	for bytes, want := range map[size]string{0: "0", 1: "1B", 2 << 30: "2GiB", 3 << 29: "1536MiB", 1025: "1025B"} {
+		if got := bytes.String(); got != want {
+			t.Errorf("%d bytes print as %q, want %q", int64(bytes), got, want)
+		}
+	}
+}
+
+func TestEndpointsAreSplitAtCommas(t *testing.T) {
+	t.Parallel()
+	var got endpoints
+	if err := got.Set("10.0.0.1:2379, http://[::1]:2379,https://etcd.example:2379/"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(endpoints{"10.0.0.1:2379", "http://[::1]:2379", "https://etcd.example:2379"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := got.Set(""); err != nil || len(got) != 0 {
+		t.Errorf("an empty list is %v, %v", got, err)
+	}
+}
+
+func TestAnEndpointWithoutHostAndPortIsRefusedByName(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"localhost", ":2379", "host:", "host:0", "host:etcd", "ftp://host:2379", "http://host", "host:2379/path", "a b:1", "10.0.0.1:2379,"} {
+		var e endpoints
+		err := e.Set(bad)
+		if err == nil {
+			t.Errorf("%q is taken for endpoints %v", bad, e)
+		} else if last := bad[strings.LastIndex(bad, ",")+1:]; !strings.Contains(err.Error(), fmt.Sprintf("%q", last)) {
+			t.Errorf("the error about %q does not name it: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rollcall-io/rollcall"
+)
+
+// format is the value of --output.
+type format string
+
+const (
+	formatTable format = "table"
+	formatJSON  format = "json"
+)
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "format" }
+
+func (f *format) Set(s string) error {
+	if s != string(formatTable) && s != string(formatJSON) {
+		return errors.New("an output format is table or json")
+	}
+	*f = format(s)
+	return nil
+}
+
+// instanceJSON is an instance as -o json shows it. The names are a contract with scripts; what an instance does not
+// say about itself is left out.
+type instanceJSON struct {
+	Service     string            `json:"service"`
+	ID          string            `json:"id"`
+	Addr        string            `json:"addr"`
+	Addrs       map[string]string `json:"addrs,omitempty"`
+	State       rollcall.State    `json:"state"`
+	Weight      int               `json:"weight"`
+	Zone        string            `json:"zone,omitempty"`
+	Version     string            `json:"version,omitempty"`
+	Metadata    any               `json:"metadata,omitempty"` // an object of strings, or whatever JSON another writer put there
+	TTL         int64             `json:"ttl,omitempty"`      // seconds
+	Registered  time.Time         `json:"registered,omitzero"`
+	Incarnation string            `json:"incarnation,omitempty"`
+	Revision    int64             `json:"revision"`
+}
+
+func newInstanceJSON(service string, i *rollcall.Instance) instanceJSON {
+	j := instanceJSON{
+		Service: service, ID: i.ID, Addr: i.Addr, Addrs: i.Addrs, State: i.State, Weight: i.Weight, Zone: i.Zone,
+		Version: i.Version, TTL: int64(i.TTL / time.Second), Registered: i.Registered, Incarnation: i.Incarnation,
+		Revision: i.Revision,
+	}
+	if len(i.Metadata) > 0 {
+		j.Metadata = i.Metadata
+	}
+	if i.RawMetadata != nil {
+		j.Metadata = i.RawMetadata
+	}
+	return j
+}
+
+// serviceJSON is a service as "list -o json" shows it.
+type serviceJSON struct {
+	Service   string `json:"service"`
+	Instances int    `json:"instances"`
+	Serving   int    `json:"serving"`
+	Draining  int    `json:"draining"`
+}
+
+func newServiceJSON(v *rollcall.View) serviceJSON {
+	s := serviceJSON{Service: v.Service, Instances: len(v.Instances)}
+	for _, i := range v.Instances {
+		switch i.State {
+		case rollcall.StateServing:
+			s.Serving++
+		case rollcall.StateDraining:
+			s.Draining++
+		}
+	}
+	return s
+}
+
+// updateJSON is one line of "watch -o json".
+type updateJSON struct {
+	Time time.Time `json:"time"` // when it was seen, UTC
+	Op   string    `json:"op"`   // joined, changed, left or expired
+	instanceJSON
+}
+
+// opWord says what an update means to a person.
+func opWord(u rollcall.Update) string {
+	switch {
+	case u.Op == rollcall.Add:
+		return "joined"
+	case u.Op == rollcall.Modify:
+		return "changed"
+	case u.Expired:
+		return "expired"
+	}
+	return "left"
+}
+
+// printJSON prints v as one JSON value on one line.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printTable prints rows in aligned columns, the first row being the heads.
+func printTable(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	return t.Flush()
+}
+
+var instanceHeads = []string{"ID", "ADDR", "STATE", "WEIGHT", "ZONE", "VERSION", "METADATA"}
+
+func instanceCells(i *rollcall.Instance) []string {
+	metadata := string(i.RawMetadata)
+	if i.RawMetadata == nil {
+		metadata = joinPairs(i.Metadata)
+	}
+	return []string{cell(i.ID), cell(i.Addr), cell(string(i.State)), strconv.Itoa(i.Weight), cell(i.Zone), cell(i.Version), cell(metadata)}
+}
+
+func joinPairs(m map[string]string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		pairs = append(pairs, name+"="+m[name])
+	}
+	return strings.Join(pairs, ",")
+}
+
+// cell makes one cell of s. What is in etcd anybody may have written: nothing in it reaches the terminal but what can
+// be printed.
+func cell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rollcall-io/rollcall"
+)
+
+func TestNothingThatATerminalObeysIsPrinted(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"": "-", "plain": "plain", "a b": "a b", "grüße": "grüße",
+		"\x1b[31m": `"\x1b[31m"`, "a\nb": `"a\nb"`, "\u202etxt": `"\u202etxt"`, "a\tb": `"a\tb"`, "\xff": `"\xff"`,
+	} {
+		if got := cell(in); got != want {
+			t.Errorf("%q prints as %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestJSONLeavesOutWhatAnInstanceDoesNotSay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		inst rollcall.Instance
+		want string
+	}{
+		{
+			"a bare instance",
+			rollcall.Instance{ID: "a", Addr: "h:1", State: rollcall.StateServing, Weight: 100, Revision: 7},
+			`{"service":"s","id":"a","addr":"h:1","state":"serving","weight":100,"revision":7}`,
+		},
+		{
+			"a full one",
+			rollcall.Instance{
+				ID: "a", Addr: "h:1", Addrs: map[string]string{"http": "h:2"}, State: rollcall.StateDraining, Weight: 1,
+				Zone: "z", Version: "v", Metadata: map[string]string{"k": "<v>"}, TTL: 15 * time.Second,
+				Registered: time.Date(2026, 11, 22, 6, 31, 0, 0, time.UTC), Incarnation: "i", Holder: "not shown", Revision: 7, CreateRevision: 6,
+			},
+			`{"service":"s","id":"a","addr":"h:1","addrs":{"http":"h:2"},"state":"draining","weight":1,"zone":"z","version":"v",` +
+				`"metadata":{"k":"<v>"},"ttl":15,"registered":"2026-11-22T06:31:00Z","incarnation":"i","revision":7}`,
+		},
+		{
+			"metadata of another shape",
+			rollcall.Instance{ID: "a", Addr: "h:1", State: rollcall.StateServing, RawMetadata: json.RawMessage(`[1]`)},
+			`{"service":"s","id":"a","addr":"h:1","state":"serving","weight":0,"metadata":[1],"revision":0}`,
+		},
+	} {
+		var b bytes.Buffer
+		if err := printJSON(&b, newInstanceJSON("s", &c.inst)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want+"\n", b.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestServicesAreCountedByState(t *testing.T) {
+	t.Parallel()
+	view := &rollcall.View{Service: "s"}
+	for _, state := range []rollcall.State{rollcall.StateServing, rollcall.StateDraining, rollcall.StateServing, "of-a-later-version"} {
+		view.Instances = append(view.Instances, &rollcall.Instance{State: state})
+	}
+	if diff := cmp.Diff(serviceJSON{Service: "s", Instances: 4, Serving: 2, Draining: 1}, newServiceJSON(view)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAServiceThatEmptiedBetweenTheQuestionsIsLeftOut(t *testing.T) {
+	t.Parallel()
+	full := &rollcall.View{Service: "b", Instances: []*rollcall.Instance{{}}}
+	got, err := inhabited([]*rollcall.View{{Service: "a"}, full}, []error{nil, nil})
+	if err != nil || len(got) != 1 || got[0] != full {
+		t.Errorf("got %v, %v; want b alone", got, err)
+	}
+	broken := errors.New("broken")
+	if _, err := inhabited([]*rollcall.View{nil, full}, []error{broken, nil}); !errors.Is(err, broken) {
+		t.Errorf("got the error %v, want %v", err, broken)
+	}
+}
+
+func TestAWatchSaysOnceThatItIsStaleAndOnceThatItIsNot(t *testing.T) {
+	t.Parallel()
+	var out, talk strings.Builder
+	p := &updatePrinter{w: &out, talk: &talk, format: formatJSON, service: "s"}
+	since := time.Date(2026, 11, 22, 12, 0, 0, 0, time.Local)
+	for _, view := range []*rollcall.View{
+		{},
+		{StaleSince: since},
+		{StaleSince: since},
+		{},
+		{Reset: true},
+	} {
+		if err := p.print(view, since); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "no answer from etcd since 12:00:00; what was shown is the last that is known\n" +
+		"etcd answers again\n" +
+		"etcd's history broke, as by a wipe or a restore; what follows is what it holds now\n"
+	if diff := cmp.Diff(want, talk.String()); diff != "" || out.String() != "" {
+		t.Errorf("on standard output %q, on standard error (-want +got):\n%s", out.String(), diff)
+	}
+}

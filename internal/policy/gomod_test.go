@@ -1,0 +1,78 @@
+package policy
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Why each module is required directly. A new one needs its line here, and a reason that stands up to the standard
+// library and to what is here already.
+var requirements = map[string]string{
+	"go.etcd.io/etcd/client/v3":       "the store's client",
+	"go.etcd.io/etcd/api/v3":          "the raw heartbeat and watch streams speak etcd's own messages",
+	"go.etcd.io/etcd/client/pkg/v3":   "the lock on a data directory, as etcd itself takes it",
+	"go.etcd.io/etcd/server/v3":       "the etcd inside rollcall server and inside the tests",
+	"go.uber.org/zap":                 "the etcd client and server log through it and nothing else",
+	"google.golang.org/grpc":          "what all this is for",
+	"google.golang.org/grpc/examples": "the Greeter of the demo, the examples and the tests: a service nobody here wrote",
+	"github.com/spf13/cobra":          "the command line: help, completion and suggestions as users of kubectl and etcdctl know them",
+	"github.com/google/go-cmp":        "readable differences in tests",
+	"github.com/rogpeppe/go-internal": "testscript: the binary is tested by scripts",
+	"go.uber.org/goleak":              "no test leaves a goroutine behind",
+}
+
+type goMod struct {
+	Go        string
+	Toolchain string
+	Require   []struct {
+		Path, Version string
+		Indirect      bool
+	}
+	Replace, Exclude []any
+}
+
+func readGoMod(t *testing.T, path string) goMod {
+	t.Helper()
+	out, err := exec.Command("go", "mod", "edit", "-json", filepath.Join(root, path)).Output()
+	if err != nil {
+		t.Fatalf("read %s: %v", path, err)
+	}
+	var m goMod
+	if err := json.Unmarshal(out, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestDirectRequirementsAreThoseWithAReason(t *testing.T) {
+	got, want := map[string]bool{}, map[string]bool{}
+	for _, r := range readGoMod(t, "go.mod").Require {
+		if !r.Indirect {
+			got[r.Path] = true
+		}
+	}
+	for path := range requirements {
+		want[path] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("direct requirements in go.mod (-allowed +found):\n%s", diff)
+	}
+}
+
+// `go install …@version` refuses a module with replace or exclude lines; a toolchain line or a go line above 1.26 would
+// refuse users of the oldest Go that we promise.
+func TestGoModCanBeInstalledFrom(t *testing.T) {
+	for _, path := range []string{"go.mod", "tools/go.mod"} {
+		m := readGoMod(t, path)
+		if len(m.Replace) > 0 || len(m.Exclude) > 0 || m.Toolchain != "" {
+			t.Errorf("%s has replace, exclude or toolchain lines: %+v", path, m)
+		}
+		if m.Go != "1.26.0" {
+			t.Errorf("%s asks for go %s, want 1.26.0", path, m.Go)
+		}
+	}
+}
