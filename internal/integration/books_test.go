@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -254,4 +255,64 @@ func TestCloseRightAfterDeregisterFindsItsConnection(t *testing.T) {
 		}
 	}
 	mustEqual(t, "leases left", len(leases(t, s.Client(t))), 0)
+}
+
+func TestARegisterThatFailsLeavesTheFormerRegistrationItsKey(t *testing.T) {
+	t.Parallel()
+	reg, proxy, direct := behindProxy(t)
+	key := "rollcall/services/svc/10.0.0.1:1"
+	former := register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1", Version: "former"})
+	for _, ttl := range []time.Duration{rollcall.DefaultTTL, 20 * time.Second} {
+		proxy.DropReplies()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := reg.Register(ctx, "svc", rollcall.Instance{Addr: "10.0.0.1:1", Version: "new"}, rollcall.WithTTL(ttl))
+		cancel()
+		if !errors.Is(err, rollcall.ErrUnreachable) {
+			t.Fatalf("Register through a proxy that drops replies: %v", err)
+		}
+		proxy.Heal()
+		if err := former.Update(within(t, 10*time.Second), func(i *rollcall.Instance) { i.Weight++ }); err != nil {
+			t.Fatalf("the former registration: %v", err)
+		}
+		var got struct {
+			Version string
+			Weight  int
+		}
+		if err := json.Unmarshal([]byte(keys(t, direct, "")[key]), &got); err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "version", got.Version, "former")
+		mustEqual(t, "weight", got.Weight, former.Instance().Weight)
+		mustEqual(t, "the former's error", former.Err(), nil)
+	}
+}
+
+func TestTheKeyIsNeverAwayWhenItsTTLChanges(t *testing.T) {
+	t.Parallel()
+	reg, etcd := start(t)
+	events := etcd.Client(t).Watch(within(t, 10*time.Second), "rollcall/services/svc/", clientv3.WithPrefix(), clientv3.WithRev(1))
+	register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
+	register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"}, rollcall.WithTTL(20*time.Second))
+	eventually(t, 5*time.Second, "the first lease is revoked", func() bool { return len(leases(t, etcd.Client(t))) == 1 })
+	register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.2:1"}, rollcall.WithTTL(20*time.Second))
+	for puts := 0; puts < 3; {
+		resp := <-events
+		for _, e := range resp.Events {
+			if e.Type == clientv3.EventTypeDelete {
+				t.Fatalf("%s was deleted", e.Kv.Key)
+			}
+			puts++
+		}
+	}
+}
+
+func TestTwoProcessesThatTakeTurnsEachTakeOver(t *testing.T) {
+	t.Parallel()
+	a, etcd := start(t)
+	b := open(t, etcd.Endpoint())
+	for range 50 {
+		for _, reg := range []*rollcall.Registry{a, b} {
+			register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
+		}
+	}
 }

@@ -13,15 +13,31 @@ type Hold struct {
 	incarnation string
 
 	done chan struct{}
-	err  error // why it ended; guarded by k.mu, set before done is closed
+
+	// Guarded by k.mu.
+	err    error   // why it ended; set before done is closed
+	former *former // whose key this is to be, until etcd has confirmed the first write
+}
+
+// former is a hold of the same key before this one, with what it wants there.
+type former struct {
+	hold            *Hold
+	ttl             int64
+	value, farewell []byte
 }
 
 // Want changes the value, to be written as soon as etcd answers. It returns why the hold ended, if it has.
 func (h *Hold) Want(value, farewell []byte) error {
 	h.k.mu.Lock()
 	defer h.k.mu.Unlock()
-	if h.err != nil {
+	switch {
+	case h.err != nil:
 		return h.err
+	case h.e.hold != h: // another one tries to take the key over
+		if f := h.e.hold.findFormer(h); f != nil {
+			f.value, f.farewell = value, farewell
+		}
+		return nil
 	}
 	h.e.want(value, farewell)
 	h.e.refusal = nil
@@ -34,8 +50,12 @@ func (h *Hold) Want(value, farewell []byte) error {
 // left alone, and that is no error.
 func (h *Hold) Release(ctx context.Context) error {
 	h.k.mu.Lock()
-	if h.e.hold == h {
+	switch {
+	case h.e.hold == h:
 		h.k.unwantLocked(h.e, ErrReleased)
+	case h.err == nil: // another one is taking the key over, and shall have it
+		h.e.hold.skipLocked(h)
+		h.endLocked(ErrReleased)
 	}
 	h.k.mu.Unlock()
 	return h.awaitGone(ctx)
@@ -56,16 +76,48 @@ func (h *Hold) endLocked(why error) {
 	close(h.done)
 }
 
+// endFormerLocked ends all holds that this one took the key over from.
+func (h *Hold) endFormerLocked(why error) {
+	for h.former != nil {
+		f := h.former.hold
+		h.former, f.former = f.former, nil
+		f.endLocked(why)
+	}
+}
+
+// findFormer returns what is kept for a former hold.
+func (h *Hold) findFormer(of *Hold) *former {
+	for f := h.former; f != nil; f = f.hold.former {
+		if f.hold == of {
+			return f
+		}
+	}
+	return nil
+}
+
+// skipLocked takes a hold out of the chain of former ones.
+func (h *Hold) skipLocked(skipped *Hold) {
+	for link := &h.former; *link != nil; link = &(*link).hold.former {
+		if (*link).hold == skipped {
+			*link = skipped.former
+			skipped.former = nil
+			return
+		}
+	}
+}
+
 // Await returns when the value that is wanted now is in etcd under a living lease. When ctx ends before, or etcd refuses,
 // it is wanted still.
 func (h *Hold) Await(ctx context.Context) error {
 	h.k.mu.Lock()
-	version := h.e.version
+	version := h.e.version // a later one will do as well
 	h.k.mu.Unlock()
 	return h.until(ctx, func() (bool, error) {
 		switch {
 		case h.err != nil:
 			return true, h.err
+		case h.e.hold != h:
+			return false, nil // another one tries to take the key over: that ends this hold, or gives the key back
 		case h.e.written >= version && h.e.settled(h.k):
 			return true, nil
 		}

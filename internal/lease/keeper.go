@@ -91,7 +91,8 @@ type Spec struct {
 // When ctx ends before, or etcd refuses, it returns an error and the key is unwanted: should the write have reached etcd
 // nevertheless, it is taken back.
 //
-// A key held by this keeper already passes to the new hold; the old one ends with ErrReplaced.
+// A key held by this keeper already passes to the new hold: the former one ends with ErrReplaced when etcd has confirmed
+// the write, and has its key back when that fails.
 func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
 	k.start.Do(func() {
 		for range writers {
@@ -107,14 +108,14 @@ func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
 	h.e = k.admitLocked(spec, h)
 	k.mu.Unlock()
 
-	if err := h.Await(ctx); err != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if h.e.hold == h {
-			k.unwantLocked(h.e, err)
-		}
+	err := h.Await(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		k.withdrawLocked(h, err)
 		return nil, err
 	}
+	h.endFormerLocked(ErrReplaced)
 	return h, nil
 }
 
@@ -126,25 +127,49 @@ func (k *Keeper) admitLocked(spec Spec, h *Hold) *entry {
 		e = &entry{key: spec.Key, known: true, progress: make(chan struct{})}
 		k.entries[spec.Key] = e
 	}
-	if old := e.hold; old != nil {
+	if e.hold != nil {
+		h.former = &former{hold: e.hold, ttl: e.lease.ttl, value: e.value, farewell: e.farewell}
 		e.lease.wanted--
-		old.endLocked(ErrReplaced)
 	}
+	k.giveLocked(e, h, spec.TTL, spec.Value, spec.Farewell)
+	return e
+}
+
+// giveLocked makes a hold the one that wants an entry.
+func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte) {
 	e.hold = h
 	e.first, e.replaces, e.sent = true, "", false
-	if e.known && e.rev != 0 {
-		e.first, e.replaces = false, e.now.incarnation
-	}
 	e.refusal, e.farewellDone = nil, false
-	e.want(spec.Value, spec.Farewell)
-	k.assignLocked(e, spec.TTL)
+	e.want(value, farewell)
+	k.assignLocked(e, ttl)
 	k.dirtyLocked(e)
-	return e
+}
+
+// withdrawLocked ends a hold whose first write was not confirmed. The key goes back to the former hold, if there is one.
+func (k *Keeper) withdrawLocked(h *Hold, why error) {
+	e := h.e
+	switch {
+	case h.err != nil:
+		return
+	case e.hold != h: // a later hold is waiting in its turn
+		e.hold.skipLocked(h)
+		h.endLocked(why)
+	case h.former == nil:
+		k.unwantLocked(e, why)
+	default:
+		f := h.former
+		h.former = nil
+		h.endLocked(why)
+		e.lease.wanted--
+		k.giveLocked(e, f.hold, f.ttl, f.value, f.farewell)
+		e.first = false // it takes over nothing but what is ours
+	}
 }
 
 // unwantLocked ends the hold on an entry; the entry stays on the books, to be cleaned away.
 func (k *Keeper) unwantLocked(e *entry, why error) {
 	e.hold.endLocked(why)
+	e.hold.endFormerLocked(why)
 	e.hold = nil
 	e.lease.wanted--
 	if e.known && e.rev == 0 && !e.busy {

@@ -217,7 +217,7 @@ func (k *Keeper) retireLocked(l *lease) {
 		return
 	}
 	for _, e := range l.books {
-		if e.lease == l && !e.settled(k) {
+		if !e.settled(k) { // also one that moves to another lease: until it is written there, this one holds its key
 			return
 		}
 	}

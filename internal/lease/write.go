@@ -141,6 +141,9 @@ func (k *Keeper) doneLocked(j job, succeeded bool, resp *etcdserverpb.ResponseOp
 	case !succeeded || j.step == read:
 		end = e.observe(k, observation{now: k.contentOf(only(resp.GetResponseRange().GetKvs())), rev: rev})
 	case j.step == put:
+		if e.first {
+			e.replaces = e.now.incarnation
+		}
 		e.known, e.rev, e.written, e.first = true, rev, j.version, false
 		e.now = content{mod: rev, incarnation: j.incarnation, holder: k.Holder, lease: j.lease.id}
 	case j.step == goodbye:
@@ -184,7 +187,11 @@ func (k *Keeper) settleLocked(e *entry, end error) {
 		k.dirtyLocked(e)
 	}
 	e.signal()
-	k.retireLocked(e.lease)
+	for _, l := range k.leases {
+		if l.books[e.key] == e {
+			k.retireLocked(l)
+		}
+	}
 }
 
 // failedLocked decides what an error means for the jobs it struck, and reports whether trying on at once makes sense.
