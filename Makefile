@@ -25,7 +25,7 @@ run: ## build, then run the demo: etcd, servers and a caller, with a crash and a
 
 test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
-	go test $(RACE) -shuffle=on ./...
+	go test $(RACE) -shuffle=on -parallel 8 ./... # most of the time they wait for etcd, not for a processor
 
 check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short ./...

@@ -49,13 +49,16 @@ const maxEcho = 100
 func invalid(field string, value any, rule string) error {
 	text := fmt.Sprint(value)
 	if s, ok := value.(string); ok {
-		more := ""
-		if len(s) > maxEcho {
-			s, more = s[:maxEcho], fmt.Sprintf("… (%d bytes)", len(s))
-		}
-		text = fmt.Sprintf("%q", s) + more
+		text = fmt.Sprintf("%q", shorten(s))
 	}
 	return &InvalidError{Field: field, Value: text, Rule: rule}
+}
+
+func shorten(s string) string {
+	if len(s) <= maxEcho {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d bytes)", s[:maxEcho], len(s))
 }
 
 // size is a number of bytes, as an error repeats it.

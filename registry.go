@@ -99,7 +99,7 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 func (r *Registry) Register(ctx context.Context, service string, inst Instance, opts ...RegisterOption) (*Registration, error) {
 	reg, err := r.newRegistration(service, inst, registerSettingsOf(opts))
 	if err != nil {
-		return nil, fmt.Errorf("register %s/%s: %w", service, cmp.Or(inst.ID, inst.Addr), err)
+		return nil, fmt.Errorf("register %s/%s: %w", service, shorten(cmp.Or(inst.ID, inst.Addr)), err)
 	}
 	if err := reg.begin(ctx); err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, reg.inst.ID, err)
@@ -119,7 +119,7 @@ func (r *Registry) Validate(service string, inst *Instance, opts ...RegisterOpti
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("service %s: %w", service, err)
+		return fmt.Errorf("service %s: %w", shorten(service), err)
 	}
 	return nil
 }

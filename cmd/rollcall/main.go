@@ -13,16 +13,33 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks for a clean end. After it signals do again what they do to any program: a second one ends
-	// this one at once.
-	context.AfterFunc(ctx, stop)
+	ctx, interrupt := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { // lives as long as the process
+		<-signals
+		interrupt()
+		second := <-signals
+		dieOf(second)
+	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// dieOf ends the process at once, as the signal ends a program that does not catch it. The first signal asks for a
+// clean end; whoever sends a second does not want to wait for it.
+func dieOf(s os.Signal) {
+	signal.Reset(s)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Signal(s)
+	}
+	time.Sleep(time.Second) // the signal is delivered within that; where signals cannot be sent, this does it:
+	os.Exit(exitInterrupted)
 }
 
 // run is the whole program but for the process around it: it executes args until they are done or ctx ends, and
