@@ -50,9 +50,6 @@ func (g *Registration) begin(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return r.unreachable(began, nil, context.Cause(ctx)) // nothing was tried
 	}
-	if err := r.startWatches(); err != nil {
-		return err
-	}
 	g.hold, err = r.keeper.Hold(ctx, lease.Spec{
 		Key: r.layout.key(g.service, g.inst.ID), TTL: int64(g.inst.TTL / time.Second),
 		Incarnation: g.inst.Incarnation, Value: value, Farewell: farewell,

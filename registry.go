@@ -30,7 +30,7 @@ type Registry struct {
 	holder  string // random id of this registry, see Instance.Holder
 	beats   *wire.Line
 	streams *wire.Line
-	watches *wire.Watches
+	source  *follow.Source
 	keeper  *lease.Keeper
 
 	ctx    context.Context // ends in Close
@@ -38,7 +38,7 @@ type Registry struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	watching bool // the goroutine of watches runs
+	sourcing bool // source runs
 	feeds    map[string]*feed
 }
 
@@ -77,10 +77,8 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 		return r
 	}
 	r.beats, r.streams = wire.NewLine(client), wire.NewLine(client)
-	r.watches = wire.NewWatches(r.streams)
-	r.keeper = lease.New(lease.Config{
-		Client: client, Line: r.beats, Watches: r.watches, Holder: r.holder, Owner: ownerOf, Logger: r.logger,
-	})
+	r.source = follow.NewSource(r.streams, r.logger)
+	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Logger: r.logger})
 	return r
 }
 
@@ -150,10 +148,10 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	err := r.try(ctx, func(ctx context.Context) error {
 		f = newFeed(service, dir, r.logger)
 		var batch follow.Batch
-		rev, err := follow.List(ctx, r.client.KV, dir, func(kv *mvccpb.KeyValue) {
+		at, err := r.source.List(ctx, dir, func(kv *mvccpb.KeyValue) {
 			batch.Changes = append(batch.Changes, changeOf(kv))
 		})
-		batch.Revision = rev
+		batch.Revision = at.Revision
 		f.Apply(batch)
 		return err
 	})
@@ -195,7 +193,7 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 	var names []string
 	err := r.try(ctx, func(ctx context.Context) error {
 		names = names[:0]
-		_, err := follow.List(ctx, r.client.KV, r.layout.services, func(kv *mvccpb.KeyValue) {
+		_, err := r.source.List(ctx, r.layout.services, func(kv *mvccpb.KeyValue) {
 			name, ok := r.layout.serviceOf(string(kv.Key))
 			if ok && (len(names) == 0 || names[len(names)-1] != name) {
 				names = append(names, name)

@@ -6,8 +6,6 @@ import (
 	"iter"
 	"sync"
 	"time"
-
-	"github.com/rollcall-io/rollcall/internal/follow"
 )
 
 // Watcher follows one service. One goroutine at a time may call Next or range over Views; Close may be called from
@@ -166,35 +164,21 @@ func (w *Watcher) Close() {
 	})
 }
 
-// startWatches starts the goroutine that serves all watches of the registry.
-func (r *Registry) startWatches() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.startWatchesLocked()
-}
-
-func (r *Registry) startWatchesLocked() error {
-	if r.ctx.Err() != nil {
-		return ErrClosed
-	}
-	if !r.watching {
-		r.watching = true
-		r.wg.Go(func() { r.watches.Run(r.ctx) })
-	}
-	return nil
-}
-
 // acquire returns the feed of a service for one more watcher, and begins to follow it if nobody does.
 func (r *Registry) acquire(service string) (*feed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.startWatchesLocked(); err != nil {
-		return nil, err
+	if r.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if !r.sourcing {
+		r.sourcing = true
+		r.wg.Go(func() { r.source.Run(r.ctx) })
 	}
 	f := r.feeds[service]
 	if f == nil {
 		f = newFeed(service, r.layout.dir(service), r.logger)
-		f.follower = follow.New(r.client.KV, r.watches, f.dir, f, r.logger)
+		f.follower = r.source.New(f.dir, f)
 		var ctx context.Context
 		ctx, f.cancel = context.WithCancel(r.ctx)
 		r.feeds[service] = f

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -86,6 +87,17 @@ func (s *Server) Restart() {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// Wipe is Restart with all data gone: an empty store on the same port, whose cluster id is the same and whose revisions
+// begin anew.
+func (s *Server) Wipe() {
+	s.t.Helper()
+	s.Stop()
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.t.Fatalf("wipe etcd: %v", err)
+	}
+	s.Restart()
 }
 
 func (s *Server) start() error {

@@ -47,25 +47,26 @@ type Sink interface {
 
 // Follower follows one prefix. Make it with New, then Run it.
 type Follower struct {
-	kv      clientv3.KV
-	watches *wire.Watches
-	prefix  string
-	sink    Sink
-	logger  *slog.Logger
+	source *Source
+	prefix string
+	sink   Sink
+	logger *slog.Logger
 
 	poke chan struct{} // one token: somebody waits for a list
 
 	mu         sync.Mutex       // held while the sink is called
 	known      map[string]int64 // key → revision of its last write
+	at         Header           // of the last list
 	revision   int64            // up to which known is complete
+	broken     bool             // the history of what is known has ended: the next list resets
 	staleSince time.Time
 	waiting    []chan struct{} // closed after the next list that begins
 }
 
 // New returns a follower; it does nothing before Run.
-func New(kv clientv3.KV, watches *wire.Watches, prefix string, sink Sink, logger *slog.Logger) *Follower {
+func (s *Source) New(prefix string, sink Sink) *Follower {
 	return &Follower{
-		kv: kv, watches: watches, prefix: prefix, sink: sink, logger: logger.With("prefix", prefix),
+		source: s, prefix: prefix, sink: sink, logger: s.logger.With("prefix", prefix),
 		poke: make(chan struct{}, 1), known: map[string]int64{},
 	}
 }
@@ -73,6 +74,8 @@ func New(kv clientv3.KV, watches *wire.Watches, prefix string, sink Sink, logger
 // Run follows until ctx ends. A watch that breaks makes nothing stale by itself: only when the list that heals it fails
 // too is etcd out of reach, since the watch broke.
 func (f *Follower) Run(ctx context.Context) {
+	f.source.add(f)
+	defer f.source.remove(f)
 	var troubled time.Time // since when; zero while all is well
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		if err := f.list(ctx); err == nil {
@@ -109,10 +112,7 @@ func (f *Follower) Refresh() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiting = append(f.waiting, done)
-	select {
-	case f.poke <- struct{}{}:
-	default:
-	}
+	f.pokeLocked()
 	return done
 }
 
@@ -126,7 +126,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 	}()
 	found := make(map[string]int64, len(f.known))
 	var changes []Change
-	revision, err := List(ctx, f.kv, f.prefix, func(kv *mvccpb.KeyValue) {
+	at, err := f.source.List(ctx, f.prefix, func(kv *mvccpb.KeyValue) {
 		key := string(kv.Key)
 		found[key] = kv.ModRevision
 		if f.known[key] != kv.ModRevision { // read without the lock: no watch is open now
@@ -140,17 +140,42 @@ func (f *Follower) list(ctx context.Context) (err error) {
 	defer f.mu.Unlock()
 	for key := range f.known {
 		if _, still := found[key]; !still {
-			changes = append(changes, Change{Key: key, Deleted: true, Revision: revision})
+			changes = append(changes, Change{Key: key, Deleted: true, Revision: at.Revision})
 		}
 	}
-	reset := revision < f.revision
-	f.known, f.revision = found, revision
-	f.sink.Apply(Batch{Revision: revision, Changes: changes, Relisted: true, Reset: reset})
+	reset := f.broken || at.before(f.at) || at.Revision < f.revision
+	f.known, f.at, f.revision, f.broken = found, at, at.Revision, false
+	f.sink.Apply(Batch{Revision: at.Revision, Changes: changes, Relisted: true, Reset: reset})
 	f.freshLocked() // the list is current, whatever becomes of the watch
 	for _, done := range asked {
 		close(done)
 	}
 	return nil
+}
+
+// position returns where in etcd's history the follower is; the zero Header before its first list.
+func (f *Follower) position() Header {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := f.at
+	h.Revision = f.revision
+	return h
+}
+
+// lost tells the follower that what it knows is of a history that has ended: etcd was wiped, or restored.
+func (f *Follower) lost(now Header) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.logger.Warn("etcd's history broke, reading everything again", "revision", now.Revision, "held", f.revision)
+	f.broken = true
+	f.pokeLocked()
+}
+
+func (f *Follower) pokeLocked() {
+	select {
+	case f.poke <- struct{}{}:
+	default:
+	}
 }
 
 func (f *Follower) takeWaiting() []chan struct{} {
@@ -176,7 +201,7 @@ func (f *Follower) watch(ctx context.Context) error {
 	h := &handler{f: f, created: make(chan struct{}), ended: make(chan error, 1)}
 	// From the list's own revision, not the next one: etcd reports progress on an idle store only to such a watch.
 	// What comes twice is dropped by its revision.
-	w := f.watches.Add(f.prefix, clientv3.GetPrefixRangeEnd(f.prefix), f.revision, h)
+	w := f.source.watches.Add(f.prefix, clientv3.GetPrefixRangeEnd(f.prefix), f.revision, h)
 	defer h.close(w)
 
 	timeout := time.NewTimer(createTimeout)

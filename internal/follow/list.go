@@ -6,6 +6,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
 )
 
 const (
@@ -14,32 +16,33 @@ const (
 	readTimeout = 3 * time.Second // of one page
 )
 
-// List reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
+// list reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
 // is linearizable: it contains every write that was acknowledged to anybody before. When it fails, visit may have been
-// called; the caller starts over with List.
-func List(ctx context.Context, kv clientv3.KV, prefix string, visit func(*mvccpb.KeyValue), opts ...clientv3.OpOption) (revision int64, err error) {
+// called; the caller starts over.
+func list(ctx context.Context, conn *wire.Conn, prefix string, visit func(*mvccpb.KeyValue), opts ...clientv3.OpOption) (Header, error) {
 	key, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	var at Header
 	for {
-		page, err := getPage(ctx, kv, key, end, revision, opts)
+		page, err := getPage(ctx, conn, key, end, at.Revision, opts)
 		if err != nil {
-			return 0, err
+			return Header{}, err
 		}
-		if revision == 0 {
-			revision = page.Header.Revision
+		if at.Revision == 0 {
+			at = headerOf(page.Header)
 		}
 		for _, item := range page.Kvs {
 			visit(item)
 		}
 		if !page.More || len(page.Kvs) == 0 {
-			return revision, nil
+			return at, nil
 		}
 		key = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
 }
 
-func getPage(ctx context.Context, kv clientv3.KV, key, end string, revision int64, opts []clientv3.OpOption) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+func getPage(ctx context.Context, conn *wire.Conn, key, end string, revision int64, opts []clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := conn.Call(ctx, readTimeout)
 	defer cancel()
 	opts = append([]clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision)}, opts...)
-	return kv.Get(ctx, key, opts...)
+	return conn.KV().Get(ctx, key, opts...)
 }

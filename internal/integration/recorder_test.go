@@ -27,6 +27,11 @@ func (r *recorder) Write(p []byte) (int, error) {
 
 func (r *recorder) logger() *slog.Logger { return slog.New(slog.NewTextHandler(r, nil)) }
 
+// verbose returns a logger that keeps everything.
+func (r *recorder) verbose() *slog.Logger {
+	return slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 func (r *recorder) count(text string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,8 +17,6 @@ import (
 	"sync"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/rollcall-io/rollcall/internal/wire"
 )
 
@@ -42,10 +40,8 @@ const (
 
 // Config is what a keeper needs.
 type Config struct {
-	Client  *clientv3.Client
-	Line    *wire.Line    // for grants, heartbeats and revocations
-	Watches *wire.Watches // for the keeper's own keys
-	Holder  string        // what Owner returns as the holder for values of this keeper
+	Line   *wire.Line // for all that the keeper does
+	Holder string     // what Owner returns as the holder for values of this keeper
 
 	// Owner tells which registration wrote a value, and which keeper; both "" for values that are nobody's.
 	Owner  func(value []byte) (incarnation, holder string)
@@ -59,7 +55,10 @@ type Keeper struct {
 	ctx    context.Context // ends in Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	start  sync.Once // starts the writers
+	start  sync.Once // starts the writers and the watches
+
+	// Of the keeper's own keys. They are on the heartbeats' connection: the watchdog of each heartbeat is theirs too.
+	watches *wire.Watches
 
 	mu      sync.Mutex // never held across I/O
 	work    sync.Cond  // on mu: an entry became dirty, a lease came alive, or the keeper stopped
@@ -72,7 +71,7 @@ type Keeper struct {
 
 // New returns a keeper; it does nothing before the first Hold.
 func New(cfg Config) *Keeper {
-	k := &Keeper{Config: cfg, entries: map[string]*entry{}}
+	k := &Keeper{Config: cfg, entries: map[string]*entry{}, watches: wire.NewWatches(cfg.Line)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.work.L = &k.mu
 	return k
@@ -95,6 +94,7 @@ type Spec struct {
 // the write, and has its key back when that fails.
 func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
 	k.start.Do(func() {
+		k.wg.Go(func() { k.watches.Run(k.ctx) })
 		for range writers {
 			k.wg.Go(k.writeLoop)
 		}

@@ -22,7 +22,7 @@ func (k *Keeper) watchLocked(e *entry) {
 		return
 	}
 	e.own = &ownKey{k: k, e: e}
-	e.watch = k.Watches.Add(e.key, "", e.rev+1, e.own)
+	e.watch = k.watches.Add(e.key, "", e.rev+1, e.own)
 }
 
 func (k *Keeper) unwatchLocked(e *entry) {

@@ -61,7 +61,7 @@ func (k *Keeper) missedLocked(err error) {
 	}
 	if !r.warned && time.Since(r.since) >= warnAfter {
 		r.warned = true
-		k.Logger.Warn("etcd does not answer; registrations are kept as long as their leases last", "endpoints", k.Client.Endpoints(), "since", r.since, "err", err)
+		k.Logger.Warn("etcd does not answer; registrations are kept as long as their leases last", "since", r.since, "err", err)
 	}
 }
 

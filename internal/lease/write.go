@@ -1,8 +1,8 @@
 package lease
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -116,10 +116,7 @@ func (k *Keeper) commit(jobs []job) bool {
 	}
 	k.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(k.ctx, writeTimeout)
-	defer cancel()
-	resp, err := k.Client.Txn(ctx).If(conds...).Then(thens...).Else(elses...).Commit()
-
+	resp, err := k.transact(conds, thens, elses)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
@@ -130,6 +127,21 @@ func (k *Keeper) commit(jobs []job) bool {
 		k.doneLocked(j, resp.Succeeded, resp.Responses[n], resp.Header.Revision)
 	}
 	return true
+}
+
+func (k *Keeper) transact(conds []clientv3.Cmp, thens, elses []clientv3.Op) (*clientv3.TxnResponse, error) {
+	conn, err := k.Line.Conn()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := conn.Call(k.ctx, writeTimeout)
+	defer cancel()
+	resp, err := conn.KV().Txn(ctx).If(conds...).Then(thens...).Else(elses...).Commit()
+	if err != nil && !wire.IsRefusal(err) && !errors.Is(err, rpctypes.ErrLeaseNotFound) && k.ctx.Err() == nil {
+		k.Line.Drop(conn)
+		return nil, fmt.Errorf("%s: %w", conn.Endpoint, err)
+	}
+	return resp, err
 }
 
 // doneLocked takes note of what a transaction did, or found.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 )
@@ -35,6 +36,8 @@ type Line struct {
 type Conn struct {
 	*grpc.ClientConn
 	Endpoint string
+
+	kv clientv3.KV
 
 	open context.Context // ends when the connection is closed
 	end  context.CancelFunc
@@ -81,7 +84,10 @@ func (l *Line) Conn() (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.current = &Conn{ClientConn: conn, Endpoint: endpoint}
+	l.current = &Conn{
+		ClientConn: conn, Endpoint: endpoint,
+		kv: clientv3.NewKVFromKVClient(failFast{pb.NewKVClient(conn)}, l.client),
+	}
 	l.current.open, l.current.end = context.WithCancel(context.Background())
 	return l.current, nil
 }

@@ -48,7 +48,10 @@ type Watches struct {
 	cancels []int64          // ids to be cancelled on the server
 	pending []*Watch         // sent and unanswered: answers come in this order
 	active  map[int64]*Watch // created
-	wake    chan struct{}    // holds one token when queue or cancels has something
+	reached int64            // the revision up to which etcd has said that all of them are
+	news    chan struct{}    // closed and replaced when reached changes, or the stream ends
+	ask     bool             // send a progress request
+	wake    chan struct{}    // holds one token when there is something to send
 }
 
 // Watch is one watch. It ends once: by its owner's Cancel, or by itself, with a call of Ended.
@@ -65,7 +68,7 @@ type Watch struct {
 
 // NewWatches returns an empty set. Run must run for anything to happen.
 func NewWatches(line *Line) *Watches {
-	return &Watches{line: line, active: map[int64]*Watch{}, wake: make(chan struct{}, 1)}
+	return &Watches{line: line, active: map[int64]*Watch{}, news: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 // Add watches key, or the range from key to end when end is not "", from a revision on, that revision included.
@@ -220,7 +223,12 @@ func (s *Watches) takeRequests() []*pb.WatchRequest {
 			CancelRequest: &pb.WatchCancelRequest{WatchId: id},
 		}})
 	}
-	s.queue, s.cancels = nil, nil
+	if s.ask {
+		requests = append(requests, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{
+			ProgressRequest: &pb.WatchProgressRequest{},
+		}})
+	}
+	s.queue, s.cancels, s.ask = nil, nil, false
 	return requests
 }
 
@@ -237,6 +245,8 @@ func (s *Watches) receive(stream pb.Watch_WatchClient) error {
 			s.ended(resp)
 		case len(resp.Events) > 0:
 			s.events(resp)
+		case resp.WatchId == everyWatch:
+			s.progress(resp.GetHeader().GetRevision())
 		}
 	}
 }
@@ -301,6 +311,49 @@ func (s *Watches) events(resp *pb.WatchResponse) {
 	w.handler.Events(resp.Events)
 }
 
+// everyWatch is the id in an answer to a progress request: it speaks for all watches of the stream.
+const everyWatch = -1
+
+func (s *Watches) progress(revision int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reached = revision
+	s.newsLocked()
+}
+
+func (s *Watches) newsLocked() {
+	close(s.news)
+	s.news = make(chan struct{})
+}
+
+// Reach asks etcd how far the watches are, and reports whether all that exist have delivered everything up to a revision,
+// or have ended, within the limit.
+func (s *Watches) Reach(ctx context.Context, revision int64, limit time.Duration) bool {
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	again := time.NewTicker(limit / 10) // etcd does not answer while one of the watches catches up
+	defer again.Stop()
+	for {
+		s.mu.Lock()
+		if len(s.active) == 0 || s.reached >= revision {
+			s.mu.Unlock()
+			return true
+		}
+		s.ask = true
+		s.poke()
+		news := s.news
+		s.mu.Unlock()
+		select {
+		case <-news:
+		case <-again.C:
+		case <-timeout.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // endAll tells every watch that the server knew or was told of; those still queued go to the next stream.
 func (s *Watches) endAll(err error) {
 	s.mu.Lock()
@@ -314,6 +367,8 @@ func (s *Watches) endAll(err error) {
 		ended = append(ended, w)
 	}
 	s.pending, s.cancels, s.active = nil, nil, map[int64]*Watch{}
+	s.ask, s.reached = false, 0
+	s.newsLocked()
 	if len(s.queue) > 0 {
 		s.poke()
 	}

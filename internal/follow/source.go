@@ -1,0 +1,169 @@
+package follow
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+const (
+	probePeriod  = 3 * time.Second // ± 20 %
+	probeTimeout = 2 * time.Second
+
+	// lagTimeout is how long the watches may take to reach a revision that a probe has seen.
+	lagTimeout = 2 * time.Second
+)
+
+// Source is what the followers of one registry share: a connection to etcd, one watch stream on it, and a probe.
+//
+// The probe is a small linearizable read through the same connection, so that it notices what a watch does not tell: a
+// member that hangs, a store that was wiped or restored under the watches, a watch that has fallen behind. No other
+// answer proves that what is known is current: the header of a heartbeat, say, is of the member's own store, which may
+// lag by thousands of revisions.
+type Source struct {
+	line    *wire.Line
+	watches *wire.Watches
+	logger  *slog.Logger
+
+	mu        sync.Mutex
+	followers map[*Follower]struct{} // those that run
+
+	seen Header // the newest proof of where etcd is; touched by Run only
+}
+
+// NewSource returns a source; it does nothing before Run.
+func NewSource(line *wire.Line, logger *slog.Logger) *Source {
+	return &Source{line: line, watches: wire.NewWatches(line), logger: logger, followers: map[*Follower]struct{}{}}
+}
+
+// Run serves the followers until ctx ends.
+func (s *Source) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.watches.Run(ctx) })
+	for wire.Sleep(ctx, probePeriod*4/5+rand.N(probePeriod*2/5)) {
+		s.probe(ctx)
+	}
+}
+
+// List reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
+// is linearizable: it contains every write that was acknowledged to anybody before. When it fails, visit may have been
+// called, and the next List goes to the next member.
+func (s *Source) List(ctx context.Context, prefix string, visit func(*mvccpb.KeyValue), opts ...clientv3.OpOption) (Header, error) {
+	conn, err := s.line.Conn()
+	if err != nil {
+		return Header{}, err
+	}
+	h, err := list(ctx, conn, prefix, visit, opts...)
+	if err != nil && !wire.IsRefusal(err) && ctx.Err() == nil {
+		s.line.Drop(conn)
+		return h, fmt.Errorf("%s: %w", conn.Endpoint, err)
+	}
+	return h, err
+}
+
+// held returns the position of each follower that has listed.
+func (s *Source) held() map[*Follower]Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	positions := make(map[*Follower]Header, len(s.followers))
+	for f := range s.followers {
+		if h := f.position(); h.Revision > 0 {
+			positions[f] = h
+		}
+	}
+	return positions
+}
+
+// probe reads once, and tells every follower what the answer means for what it held when the read was sent.
+func (s *Source) probe(ctx context.Context) {
+	positions := s.held()
+	if len(positions) == 0 {
+		return
+	}
+	conn, err := s.line.Conn()
+	if err != nil {
+		return
+	}
+	header, err := s.read(ctx, conn, anyPrefix(positions))
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil && wire.IsRefusal(err):
+		s.logger.Debug("probe refused", "err", err)
+		return
+	case err != nil:
+		s.logger.Debug("probe failed, trying the next member", "endpoint", conn.Endpoint, "err", err)
+		s.line.Drop(conn) // with all watches on it: they begin again on the next member
+		return
+	}
+	broken := header.before(s.seen)
+	s.seen = header
+	behind := false
+	for f, held := range positions {
+		if broken || header.before(held) {
+			f.lost(header)
+		} else if header.Revision > held.Revision {
+			behind = true
+		}
+	}
+	if behind && !s.watches.Reach(ctx, header.Revision, lagTimeout) && ctx.Err() == nil {
+		s.logger.Debug("watch lags behind, trying the next member", "endpoint", conn.Endpoint, "revision", header.Revision)
+		s.line.Drop(conn)
+	}
+}
+
+// anyPrefix returns a key that one of the followers may read.
+func anyPrefix(positions map[*Follower]Header) string {
+	for f := range positions {
+		return f.prefix
+	}
+	return ""
+}
+
+func (s *Source) read(ctx context.Context, conn *wire.Conn, key string) (Header, error) {
+	ctx, cancel := conn.Call(ctx, probeTimeout)
+	defer cancel()
+	resp, err := conn.KV().Get(ctx, key)
+	if err != nil {
+		return Header{}, err
+	}
+	return headerOf(resp.Header), nil
+}
+
+// Header says where in etcd's history an answer is from.
+type Header struct {
+	Cluster, Term uint64
+	Revision      int64
+}
+
+func headerOf(h *pb.ResponseHeader) Header {
+	return Header{Cluster: h.GetClusterId(), Term: h.GetRaftTerm(), Revision: h.GetRevision()}
+}
+
+// before reports whether a linearizable answer is from another history than the one held was part of: in one history
+// nothing ever goes back. Nothing is before the zero Header.
+func (h Header) before(held Header) bool {
+	return held != Header{} && (h.Cluster != held.Cluster || h.Revision < held.Revision || h.Term < held.Term)
+}
+
+func (s *Source) add(f *Follower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.followers[f] = struct{}{}
+}
+
+func (s *Source) remove(f *Follower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.followers, f)
+}
