@@ -38,6 +38,10 @@ type feed struct {
 	bad     map[string]int64
 	skipped int64
 	err     error // why it is stale
+	guard   guard
+	doubt   func()      // called when there are new suspects, must not block; nil for a feed that is nobody's
+	settle  *time.Timer // looks at the suspects whose time is up; nil while there are none
+	ended   bool        // no timer any more
 }
 
 // delta is what one view changed over the one before it.
@@ -46,8 +50,11 @@ type delta struct {
 	reset   bool
 }
 
-func newFeed(service, dir string, logger *slog.Logger) *feed {
-	return &feed{service: service, dir: dir, logger: logger, changed: make(chan struct{}), bad: map[string]int64{}}
+func newFeed(service, dir string, s settings) *feed {
+	return &feed{
+		service: service, dir: dir, logger: s.logger, changed: make(chan struct{}), bad: map[string]int64{},
+		guard: guard{suspicion: s.suspicion, suspects: map[string]time.Time{}},
+	}
 }
 
 // Apply implements [follow.Sink].
@@ -58,7 +65,7 @@ func (f *feed) Apply(b follow.Batch) {
 	if f.view != nil {
 		before = f.view.Instances
 	}
-	updates := f.reduce(before, b.Changes)
+	updates := f.believe(before, f.reduce(before, b.Changes), b.Reset)
 	if f.view != nil && len(updates) == 0 && !b.Reset {
 		return
 	}
@@ -67,6 +74,96 @@ func (f *feed) Apply(b follow.Batch) {
 		next.StaleSince = f.view.StaleSince
 	}
 	f.publish(next, delta{updates: updates, reset: b.Reset})
+}
+
+// believe asks the guard about the updates, and sees that suspects are settled in time.
+func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Update {
+	present := len(before) - len(f.guard.suspects)
+	for _, u := range updates {
+		_, suspect := f.guard.suspects[u.Instance.ID]
+		switch {
+		case u.Op == Add, u.Op == Modify && suspect:
+			present++
+		case u.Op == Delete && !suspect:
+			present--
+		}
+	}
+	doubted := len(f.guard.suspects)
+	believed := f.guard.judge(updates, present, reset, time.Now())
+	if n := len(f.guard.suspects); n > doubted {
+		f.logger.Warn("too many instances expired at once to be believed, kept as suspects", "service", f.service, "suspects", n, "present", present, "reset", reset)
+		if f.doubt != nil {
+			f.doubt()
+		}
+	}
+	f.scheduleLocked()
+	return believed
+}
+
+// scheduleLocked sets the timer for the suspect whose time is up first.
+func (f *feed) scheduleLocked() {
+	if f.settle != nil {
+		f.settle.Stop()
+		f.settle = nil
+	}
+	if _, next := f.guard.overdue(time.Time{}); !next.IsZero() && !f.ended {
+		f.settle = time.AfterFunc(time.Until(next), f.settleSuspects)
+	}
+}
+
+// settleSuspects removes the suspects that nobody has heard of for too long.
+func (f *feed) settleSuspects() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids, _ := f.guard.overdue(time.Now())
+	f.dropLocked(ids, true)
+	f.scheduleLocked()
+}
+
+// dropLocked removes instances, sorted by id, that are believed to be gone after all.
+func (f *feed) dropLocked(ids []string, expired bool) {
+	var updates []Update
+	for _, id := range ids {
+		if i, ok := f.view.Get(id); ok {
+			updates = append(updates, Update{Op: Delete, Instance: i, Prev: i, Expired: expired})
+		}
+	}
+	if len(updates) == 0 {
+		return
+	}
+	next := *f.view
+	next.Instances = applyUpdates(f.view.Instances, updates)
+	f.publish(&next, delta{updates: updates})
+}
+
+// suspectsByLease returns the ids of the suspects by the lease that their keys lay under.
+func (f *feed) suspectsByLease() map[int64][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := map[int64][]string{}
+	for id := range f.guard.suspects {
+		if i, ok := f.view.Get(id); ok {
+			ids[i.lease] = append(ids[i.lease], id)
+		}
+	}
+	return ids
+}
+
+// acquit is told that a lease lives: those of its suspects that are still under suspicion did not expire, somebody
+// removed them on purpose.
+func (f *feed) acquit(lease int64, ids []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids = slices.DeleteFunc(ids, func(id string) bool {
+		i, ok := f.view.Get(id)
+		return !ok || !i.Suspect || i.lease != lease
+	})
+	for _, id := range ids {
+		delete(f.guard.suspects, id)
+	}
+	slices.Sort(ids)
+	f.dropLocked(ids, false)
+	f.scheduleLocked()
 }
 
 // reduce turns changes of keys into updates of instances, merged to one per instance and sorted by id.
@@ -121,13 +218,13 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance) (Update, boo
 		return Update{}, false
 	}
 	delete(f.bad, c.Key)
-	i.Revision, i.CreateRevision = c.Revision, c.CreateRevision
+	i.Revision, i.CreateRevision, i.lease = c.Revision, c.CreateRevision, c.Lease
 	switch {
 	case i.State == stateLeaving:
 		return gone, prev != nil
 	case prev == nil:
 		return Update{Op: Add, Instance: i}, true
-	case prev.Revision == i.Revision:
+	case prev.Revision == i.Revision && !prev.Suspect:
 		return Update{}, false
 	}
 	return Update{Op: Modify, Instance: i, Prev: prev}, true

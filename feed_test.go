@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -47,7 +46,7 @@ type follower struct {
 }
 
 func newFollower(t *testing.T) *follower {
-	return &follower{t: t, f: newFeed("svc", testDir, slog.New(slog.DiscardHandler))}
+	return &follower{t: t, f: newFeed("svc", testDir, newSettings([]Option{WithSuspicion(0)}))}
 }
 
 func (r *follower) apply(rev int64, changes ...follow.Change) {

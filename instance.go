@@ -62,6 +62,12 @@ type Instance struct {
 	Revision       int64         // etcd's revision of the last write to the key
 	CreateRevision int64         // etcd's revision at which the key appeared
 
+	// Suspect is set while the instance's lease has ended in circumstances that throw doubt on that: together with those
+	// of most others, or with etcd's history. It may well be alive. See [WithSuspicion].
+	Suspect bool
+
+	lease int64 // the key's; 0: none
+
 	unknown map[string]json.RawMessage // fields of later versions, kept on rewrite
 }
 

@@ -9,13 +9,14 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	layout layout
-	logger *slog.Logger
-	err    error // of the first bad option; every call on the registry returns it
+	layout    layout
+	logger    *slog.Logger
+	suspicion time.Duration
+	err       error // of the first bad option; every call on the registry returns it
 }
 
 func newSettings(opts []Option) settings {
-	s := settings{logger: slog.New(slog.DiscardHandler)}
+	s := settings{logger: slog.New(slog.DiscardHandler), suspicion: DefaultSuspicion}
 	WithPrefix(DefaultPrefix)(&s)
 	for _, opt := range opts {
 		opt(&s)
@@ -55,6 +56,21 @@ func WithLogger(l *slog.Logger) Option {
 			l = slog.New(slog.DiscardHandler)
 		}
 		s.logger = l
+	}
+}
+
+// WithSuspicion sets how long an expiry that is doubted is not believed. When within one TTL more than half of a service's
+// instances, and at least three, expire without a goodbye, or when etcd's history breaks as by a wipe or a restore, it is
+// more likely that the registry failed than that all of them did: they stay in the view, marked [Instance.Suspect], until
+// they register again, say goodbye, or this time is over.
+//
+// The default is [DefaultSuspicion]; at most one hour; 0 believes everything.
+func WithSuspicion(d time.Duration) Option {
+	return func(s *settings) {
+		s.suspicion = d
+		if s.err == nil && (d < 0 || d > maxSuspicion) {
+			s.err = invalid("suspicion", d, "a suspicion is 0 (believe everything) to 1h")
+		}
 	}
 }
 

@@ -146,7 +146,7 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	dir := r.layout.dir(service)
 	var f *feed
 	err := r.try(ctx, func(ctx context.Context) error {
-		f = newFeed(service, dir, r.logger)
+		f = newFeed(service, dir, r.settings)
 		var batch follow.Batch
 		at, err := r.source.List(ctx, dir, func(kv *mvccpb.KeyValue) {
 			batch.Changes = append(batch.Changes, changeOf(kv))
@@ -167,7 +167,7 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 }
 
 func changeOf(kv *mvccpb.KeyValue) follow.Change {
-	return follow.Change{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision}
+	return follow.Change{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease}
 }
 
 // lastKnown returns the view of a service that is being followed, stale at the latest since the given time.

@@ -67,12 +67,14 @@ func (v *View) Get(id string) (*Instance, bool) {
 	return v.Instances[n], true
 }
 
-// Ready iterates over the instances that are to be called: those that serve, or, when none does, all there are.
+// Ready iterates over the instances that are to be called: those that serve and are no suspects, or, when there is none,
+// all there are.
 func (v *View) Ready() iter.Seq[*Instance] {
+	ready := func(i *Instance) bool { return i.Serving() && !i.Suspect }
 	return func(yield func(*Instance) bool) {
-		all := !slices.ContainsFunc(v.Instances, (*Instance).Serving)
+		all := !slices.ContainsFunc(v.Instances, ready)
 		for _, i := range v.Instances {
-			if (all || i.Serving()) && !yield(i) {
+			if (all || ready(i)) && !yield(i) {
 				return
 			}
 		}
@@ -102,7 +104,7 @@ func diff(from, to []*Instance) []Update {
 			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
 			from = from[1:]
 		default:
-			if from[0] != to[0] && from[0].Revision != to[0].Revision {
+			if from[0] != to[0] && (from[0].Revision != to[0].Revision || from[0].Suspect != to[0].Suspect) {
 				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
 			}
 			from, to = from[1:], to[1:]

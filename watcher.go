@@ -177,8 +177,9 @@ func (r *Registry) acquire(service string) (*feed, error) {
 	}
 	f := r.feeds[service]
 	if f == nil {
-		f = newFeed(service, r.layout.dir(service), r.logger)
+		f = newFeed(service, r.layout.dir(service), r.settings)
 		f.follower = r.source.New(f.dir, f)
+		f.doubt = func() { r.wg.Go(func() { r.question(f) }) }
 		var ctx context.Context
 		ctx, f.cancel = context.WithCancel(r.ctx)
 		r.feeds[service] = f
@@ -212,8 +213,16 @@ func (r *Registry) release(f *feed) {
 
 // end stops following.
 func (f *feed) end() {
-	f.cancel()
+	if f.cancel != nil {
+		f.cancel()
+	}
 	if f.idle != nil {
 		f.idle.Stop()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	if f.settle != nil {
+		f.settle.Stop()
 	}
 }

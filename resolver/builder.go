@@ -13,8 +13,8 @@
 //     wait for ready. As soon as etcd answers they go through.
 //   - Once there are instances, etcd's absence never takes them away: the channel keeps the last that was known.
 //   - A service without instances is not an error of etcd: its calls fail at once with Unavailable.
-//   - What the channel gets are the instances that are to be called ([rollcall.View.Ready]), each once per address.
-//     Everything known about one comes with its endpoint, see [InstanceOf].
+//   - What the channel gets are the instances that serve (all, if none does), each once per address, suspects
+//     ([rollcall.Instance.Suspect]) included: one whose connection stands is called, one that is dead is not. Everything known about one comes with its endpoint, see [InstanceOf].
 //   - The first change is passed on at once. Those that follow are gathered for 5 ms and 10 µs per instance, at most
 //     100 ms: a burst is one update, and nothing is later than that. A change that a channel cannot see, such as the new
 //     lease of an instance, is not passed on.

@@ -39,7 +39,7 @@ func (a attribute) String() string { return a.instance.ID }
 func same(a, b *rollcall.Instance) bool {
 	return a == b ||
 		a.ID == b.ID && a.Addr == b.Addr && a.Incarnation == b.Incarnation && a.State == b.State &&
-			a.Weight == b.Weight && a.Zone == b.Zone && a.Version == b.Version &&
+			a.Weight == b.Weight && a.Suspect == b.Suspect && a.Zone == b.Zone && a.Version == b.Version &&
 			maps.Equal(a.Addrs, b.Addrs) && maps.Equal(a.Metadata, b.Metadata) && bytes.Equal(a.RawMetadata, b.RawMetadata)
 }
 
@@ -76,11 +76,16 @@ func newEndpoint(i *rollcall.Instance) resolver.Endpoint {
 	}
 }
 
-// ready returns the instances that are to be called, sorted by id, one per address.
+// ready returns the instances that are to be connected to, sorted by id, one per address: those that serve, or, when none
+// does, all there are. Suspects are among them: a policy calls only what it has a connection to, and the connection is
+// better evidence of life than a lease.
 func ready(view *rollcall.View) []*rollcall.Instance {
-	v := *view
-	v.Instances = onePerAddress(view.Instances)
-	return slices.AppendSeq(make([]*rollcall.Instance, 0, len(v.Instances)), v.Ready())
+	all := onePerAddress(view.Instances)
+	serving := slices.DeleteFunc(slices.Clone(all), func(i *rollcall.Instance) bool { return !i.Serving() })
+	if len(serving) == 0 {
+		return all
+	}
+	return serving
 }
 
 // onePerAddress leaves the newest of the instances that share an address. They share a connection too, and only the

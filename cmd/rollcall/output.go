@@ -44,6 +44,7 @@ type instanceJSON struct {
 	Addr        string            `json:"addr"`
 	Addrs       map[string]string `json:"addrs,omitempty"`
 	State       rollcall.State    `json:"state"`
+	Suspect     bool              `json:"suspect,omitempty"`
 	Weight      int               `json:"weight"`
 	Zone        string            `json:"zone,omitempty"`
 	Version     string            `json:"version,omitempty"`
@@ -56,7 +57,7 @@ type instanceJSON struct {
 
 func newInstanceJSON(service string, i *rollcall.Instance) instanceJSON {
 	j := instanceJSON{
-		Service: service, ID: i.ID, Addr: i.Addr, Addrs: i.Addrs, State: i.State, Weight: i.Weight, Zone: i.Zone,
+		Service: service, ID: i.ID, Addr: i.Addr, Addrs: i.Addrs, State: i.State, Suspect: i.Suspect, Weight: i.Weight, Zone: i.Zone,
 		Version: i.Version, TTL: int64(i.TTL / time.Second), Registered: i.Registered, Incarnation: i.Incarnation,
 		Revision: i.Revision,
 	}
@@ -93,13 +94,15 @@ func newServiceJSON(v *rollcall.View) serviceJSON {
 // updateJSON is one line of "watch -o json".
 type updateJSON struct {
 	Time time.Time `json:"time"` // when it was seen, UTC
-	Op   string    `json:"op"`   // joined, changed, left or expired
+	Op   string    `json:"op"`   // joined, changed, suspect, left or expired
 	instanceJSON
 }
 
 // opWord says what an update means to a person.
 func opWord(u rollcall.Update) string {
 	switch {
+	case u.Op != rollcall.Delete && u.Instance.Suspect:
+		return "suspect"
 	case u.Op == rollcall.Add:
 		return "joined"
 	case u.Op == rollcall.Modify:
@@ -133,7 +136,15 @@ func instanceCells(i *rollcall.Instance) []string {
 	if i.RawMetadata == nil {
 		metadata = joinPairs(i.Metadata)
 	}
-	return []string{cell(i.ID), cell(i.Addr), cell(string(i.State)), strconv.Itoa(i.Weight), cell(i.Zone), cell(i.Version), cell(metadata)}
+	return []string{cell(i.ID), cell(i.Addr), cell(stateWord(i)), strconv.Itoa(i.Weight), cell(i.Zone), cell(i.Version), cell(metadata)}
+}
+
+// stateWord says what an instance is to a person: what it says of itself, or that it is doubtful whether it is there.
+func stateWord(i *rollcall.Instance) string {
+	if i.Suspect {
+		return "suspect"
+	}
+	return string(i.State)
 }
 
 func joinPairs(m map[string]string) string {

@@ -27,6 +27,7 @@ type Change struct {
 
 	Revision       int64 // of the write; of the list that found the key gone
 	CreateRevision int64
+	Lease          int64
 }
 
 // Batch is what changed up to a revision: whole revisions, in order.
@@ -130,7 +131,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		key := string(kv.Key)
 		found[key] = kv.ModRevision
 		if f.known[key] != kv.ModRevision { // read without the lock: no watch is open now
-			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision})
+			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease})
 		}
 	})
 	if err != nil {
@@ -281,7 +282,7 @@ func (h *handler) Events(events []*mvccpb.Event) {
 			continue
 		}
 		f.known[key] = rev
-		batch.Changes = append(batch.Changes, Change{Key: key, Value: e.Kv.Value, Revision: rev, CreateRevision: e.Kv.CreateRevision})
+		batch.Changes = append(batch.Changes, Change{Key: key, Value: e.Kv.Value, Revision: rev, CreateRevision: e.Kv.CreateRevision, Lease: e.Kv.Lease})
 	}
 	if len(batch.Changes) > 0 {
 		f.revision = batch.Revision

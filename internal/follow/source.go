@@ -167,3 +167,15 @@ func (s *Source) remove(f *Follower) {
 	defer s.mu.Unlock()
 	delete(s.followers, f)
 }
+
+// LeaseAlive reports whether a lease has time left.
+func (s *Source) LeaseAlive(ctx context.Context, id int64) (bool, error) {
+	conn, err := s.line.Conn()
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := conn.Call(ctx, probeTimeout)
+	defer cancel()
+	resp, err := pb.NewLeaseClient(conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id})
+	return err == nil && resp.TTL > 0, err
+}

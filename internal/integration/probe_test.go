@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -15,18 +16,27 @@ func TestAWipedStoreIsNoticedAndEverythingRegisteredAgain(t *testing.T) {
 		put(t, client, "elsewhere", "x")
 	}
 	put(t, client, "rollcall/services/svc/stranger", bare)
+	forgotten := watch(t, open(t, etcd.Endpoint(), rollcall.WithSuspicion(0)), "svc")
+	next(t, forgotten)
 	r := register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"}, rollcall.WithTTL(5*time.Second))
 	w := watch(t, open(t, etcd.Endpoint()), "svc")
 	before := next(t, w)
 
 	etcd.Wipe()
-	reset := until(t, w, 15*time.Second, "a view of the new history", func(v *rollcall.View) bool { return v.Reset })
+	reset := until(t, w, 15*time.Second, "a view of the new history", func(v *rollcall.View) bool {
+		mustEqual(t, "the registration stays in the view", slices.Contains(ids(v), "10.0.0.1:1"), true)
+		return v.Reset
+	})
 	if reset.Revision >= before.Revision {
 		t.Fatalf("revision %d after %d: the store was not wiped", reset.Revision, before.Revision)
 	}
-	until(t, w, 15*time.Second, "the registration without the stranger", hasIDs("10.0.0.1:1"))
+	until(t, w, 15*time.Second, "the registration, beyond suspicion", func(v *rollcall.View) bool {
+		i, ok := v.Get("10.0.0.1:1")
+		return ok && !i.Suspect
+	})
 	put(t, client, "rollcall/services/svc/late", bare)
 	until(t, w, 5*time.Second, "news of the new store", hasIDs("10.0.0.1:1", "late"))
+	until(t, forgotten, 15*time.Second, "the same, with everything believed", hasIDs("10.0.0.1:1", "late"))
 	if r.Err() != nil {
 		t.Errorf("the registration ended: %v", r.Err())
 	}

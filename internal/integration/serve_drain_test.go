@@ -69,12 +69,13 @@ func awaitCount(t *testing.T, count *atomic.Int64, n int64) {
 }
 
 // restart replaces one of three servers under load, the way of the caller's choice, and returns the calls that failed.
-func restart(t *testing.T, opts ...rollcallgrpc.ServeOption) []error {
+// Each call takes the servers the given time.
+func restart(t *testing.T, work time.Duration, opts ...rollcallgrpc.ServeOption) []error {
 	t.Helper()
 	etcd := etcdtest.Start(t)
 	serve := func(opts ...rollcallgrpc.ServeOption) *greeter {
 		g := newGreeter(t)
-		g.work = 20 * time.Millisecond
+		g.work = work
 		return g.serve(t, grpcRegistry(t, etcd), opts...)
 	}
 	a, b, leaver := serve(), serve(), serve(opts...)
@@ -98,7 +99,7 @@ func restart(t *testing.T, opts ...rollcallgrpc.ServeOption) []error {
 
 func TestRestartUnderLoadFailsNoCall(t *testing.T) {
 	t.Parallel()
-	if failed := restart(t); len(failed) != 0 {
+	if failed := restart(t, 20*time.Millisecond); len(failed) != 0 {
 		t.Errorf("%d calls failed, the first with %v", len(failed), failed[0])
 	}
 }
@@ -106,7 +107,8 @@ func TestRestartUnderLoadFailsNoCall(t *testing.T) {
 // The control of the test above: it must be able to see what it says does not happen.
 func TestRestartThatStopsAtOnceFailsCalls(t *testing.T) {
 	t.Parallel()
-	if failed := restart(t, rollcallgrpc.WithDrainDelay(0), rollcallgrpc.WithStopTimeout(0)); len(failed) == 0 {
+	// Longer calls than above: some are under way however long the goodbye takes on a busy machine.
+	if failed := restart(t, 300*time.Millisecond, rollcallgrpc.WithDrainDelay(0), rollcallgrpc.WithStopTimeout(0)); len(failed) == 0 {
 		t.Error("no call failed though the server stopped at once: this load could not tell a good restart from a bad one")
 	}
 }

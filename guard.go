@@ -1,0 +1,123 @@
+package rollcall
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// Fewer losses than this are never doubted: they are everyday crashes.
+	guardLeast = 3
+
+	// DefaultSuspicion is how long a doubted loss stays in the view as a suspect unless it is settled before.
+	DefaultSuspicion = 5 * time.Minute
+	maxSuspicion     = time.Hour
+)
+
+// guard decides which losses of a service are believed. Trusted at once: a goodbye, and the expiry of a minority.
+// Doubted: when within one TTL more than half of the instances, and at least three, expire without a goodbye, or when
+// etcd's history broke. Then it is more likely that the registry failed than that they all did, and the lost ones stay in
+// the view as suspects.
+//
+// It belongs to a feed, whose mu guards it.
+type guard struct {
+	suspicion time.Duration        // 0: everything is believed
+	recent    []loss               // believed, within the last TTL
+	suspects  map[string]time.Time // id → until when
+}
+
+type loss struct {
+	inst *Instance
+	at   time.Time
+}
+
+// judge takes the updates that lead from a view to the next, sorted by id, and returns those that are believed: losses
+// that are doubted become suspects instead. Present counts the instances after the updates, suspects apart.
+func (g *guard) judge(updates []Update, present int, reset bool, now time.Time) []Update {
+	for _, u := range updates {
+		delete(g.suspects, u.Instance.ID) // whatever was said of it now settles it
+	}
+	if g.suspicion == 0 {
+		return updates
+	}
+	g.forget(updates, now)
+	lost := 0
+	for _, u := range updates {
+		if u.Op == Delete && u.Expired && u.Instance.leased() {
+			lost++
+			g.recent = append(g.recent, loss{u.Prev, now})
+		}
+	}
+	all := len(g.recent) + len(g.suspects)
+	doubt := lost > 0 && (reset || all >= guardLeast && 2*all > present+all)
+	if !doubt {
+		return updates
+	}
+	believed := g.suspect(updates, now)
+	g.recent = nil
+	return believed
+}
+
+// forget drops losses that are older than their TTL, and those of instances that are back.
+func (g *guard) forget(updates []Update, now time.Time) {
+	g.recent = slices.DeleteFunc(g.recent, func(l loss) bool {
+		ttl := l.inst.TTL
+		if ttl == 0 {
+			ttl = DefaultTTL
+		}
+		_, spoken := slices.BinarySearchFunc(updates, l.inst.ID, func(u Update, id string) int { return compareID(u.Instance, id) })
+		return spoken || now.Sub(l.at) > ttl
+	})
+}
+
+// suspect takes every recent loss back: in place of the update that removes it, or as a new one.
+func (g *guard) suspect(updates []Update, now time.Time) []Update {
+	merged := make(map[string]Update, len(updates)+len(g.recent))
+	for _, u := range updates {
+		merged[u.Instance.ID] = u
+	}
+	for _, l := range g.recent {
+		id := l.inst.ID
+		s := *l.inst
+		s.Suspect = true
+		g.suspects[id] = now.Add(g.suspicion)
+		if u, removed := merged[id]; removed {
+			merged[id] = Update{Op: Modify, Instance: &s, Prev: u.Prev}
+		} else {
+			merged[id] = Update{Op: Add, Instance: &s}
+		}
+	}
+	return sortUpdates(merged)
+}
+
+// overdue returns the suspects whose time is up, and when the next one's is; zero when there is none.
+func (g *guard) overdue(now time.Time) (ids []string, next time.Time) {
+	for id, until := range g.suspects {
+		switch {
+		case !until.After(now):
+			ids = append(ids, id)
+			delete(g.suspects, id)
+		case next.IsZero() || until.Before(next):
+			next = until
+		}
+	}
+	slices.Sort(ids)
+	return ids, next
+}
+
+// leased reports whether the instance's key lay under a lease. One without can have been removed only on purpose.
+func (i *Instance) leased() bool { return i.lease != 0 }
+
+// question asks etcd about the leases of a feed's suspects. A lease that lives has not expired: its keys were deleted by
+// somebody, which is as good as a goodbye. It is asked only in doubt, for it costs a request for each lease.
+func (r *Registry) question(f *feed) {
+	for id, ids := range f.suspectsByLease() {
+		alive, err := r.source.LeaseAlive(r.ctx, id)
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err == nil && alive {
+			f.acquit(id, ids)
+		}
+	}
+}
