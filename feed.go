@@ -29,19 +29,22 @@ type feed struct {
 	users    int
 	idle     *time.Timer // runs while there are no users
 
-	mu      sync.Mutex
-	view    *View         // the newest, without Updates; nil before the first answer
-	seq     uint64        // counts views
-	changed chan struct{} // closed and replaced with each new view
-	ring    []delta       // of the newest views, oldest first
-	held    int           // updates in ring
-	bad     map[string]int64
-	skipped int64
-	err     error // why it is stale
-	guard   guard
-	doubt   func()      // called when there are new suspects, must not block; nil for a feed that is nobody's
-	settle  *time.Timer // looks at the suspects whose time is up; nil while there are none
-	ended   bool        // no timer any more
+	mu          sync.Mutex
+	view        *View         // the newest, without Updates; nil before the first answer
+	seq         uint64        // counts views
+	changed     chan struct{} // closed and replaced with each new view
+	ring        []delta       // of the newest views, oldest first
+	held        int           // updates in ring
+	bad         map[string]int64
+	skipped     int64
+	err         error         // why it is stale
+	at          follow.Header // where in etcd's history the newest view is
+	saved       time.Time     // when the newest view was last written to the snapshot directory
+	guard       guard
+	believeOnce bool        // the first answer is compared with something too old to doubt for
+	doubt       func()      // called when there are new suspects, must not block; nil for a feed that is nobody's
+	settle      *time.Timer // looks at the suspects whose time is up; nil while there are none
+	ended       bool        // no timer any more
 }
 
 // delta is what one view changed over the one before it.
@@ -66,6 +69,7 @@ func (f *feed) Apply(b follow.Batch) {
 		before = f.view.Instances
 	}
 	updates := f.believe(before, f.reduce(before, b.Changes), b.Reset)
+	f.at = b.Header
 	if f.view != nil && len(updates) == 0 && !b.Reset {
 		return
 	}
@@ -89,6 +93,10 @@ func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Updat
 		}
 	}
 	doubted := len(f.guard.suspects)
+	if f.believeOnce {
+		f.believeOnce = false
+		return updates
+	}
 	believed := f.guard.judge(updates, present, reset, time.Now())
 	if n := len(f.guard.suspects); n > doubted {
 		f.logger.Warn("too many instances expired at once to be believed, kept as suspects", "service", f.service, "suspects", n, "present", present, "reset", reset)
@@ -224,10 +232,16 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance) (Update, boo
 		return gone, prev != nil
 	case prev == nil:
 		return Update{Op: Add, Instance: i}, true
-	case prev.Revision == i.Revision && !prev.Suspect:
+	case prev.sameWrite(i) && !prev.Suspect:
 		return Update{}, false
 	}
 	return Update{Op: Modify, Instance: i, Prev: prev}, true
+}
+
+// sameWrite reports whether two instances were read from one write to one key. The revision alone does not tell: it
+// begins anew when a store is wiped.
+func (i *Instance) sameWrite(o *Instance) bool {
+	return i.Revision == o.Revision && i.CreateRevision == o.CreateRevision && i.Incarnation == o.Incarnation && i.lease == o.lease
 }
 
 // skip counts a value that cannot be read, and logs it once.
@@ -261,6 +275,7 @@ func (f *feed) condition(since time.Time, err error) {
 
 func (f *feed) publish(v *View, d delta) {
 	f.view = v
+	f.saved = time.Time{}
 	f.seq++
 	f.ring = append(f.ring, d)
 	f.held += len(d.updates)

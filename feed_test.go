@@ -50,7 +50,7 @@ func newFollower(t *testing.T) *follower {
 }
 
 func (r *follower) apply(rev int64, changes ...follow.Change) {
-	r.f.Apply(follow.Batch{Revision: rev, Changes: changes})
+	r.f.Apply(follow.Batch{Header: follow.Header{Revision: rev}, Changes: changes})
 }
 
 func (r *follower) next() *View {

@@ -167,7 +167,7 @@ func TestASuspectWhoseTimeIsUpIsGone(t *testing.T) {
 
 func TestABrokenHistoryRemovesNobody(t *testing.T) {
 	r := guarded(t, 2)
-	r.f.Apply(follow.Batch{Revision: 1, Changes: []follow.Change{gone("a", 1), gone("b", 1)}, Relisted: true, Reset: true})
+	r.f.Apply(follow.Batch{Header: follow.Header{Revision: 1}, Changes: []follow.Change{gone("a", 1), gone("b", 1)}, Relisted: true, Reset: true})
 	v := r.next()
 	if !cmp.Equal(suspects(v), []string{"a", "b"}) || !v.Reset {
 		t.Errorf("suspects %v, reset %v", suspects(v), v.Reset)
@@ -193,7 +193,7 @@ func TestALeaseThatLivesHasNotExpired(t *testing.T) {
 
 func TestWithSuspicionOffEverythingIsBelieved(t *testing.T) {
 	r := guarded(t, 5, WithSuspicion(0))
-	r.f.Apply(follow.Batch{Revision: 1, Changes: []follow.Change{gone("a", 1), gone("b", 1), gone("c", 1)}, Reset: true})
+	r.f.Apply(follow.Batch{Header: follow.Header{Revision: 1}, Changes: []follow.Change{gone("a", 1), gone("b", 1), gone("c", 1)}, Reset: true})
 	if v := r.next(); len(v.Instances) != 2 || len(suspects(v)) != 0 {
 		t.Errorf("suspects %v of %d", suspects(v), len(v.Instances))
 	}

@@ -9,10 +9,11 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	layout    layout
-	logger    *slog.Logger
-	suspicion time.Duration
-	err       error // of the first bad option; every call on the registry returns it
+	layout      layout
+	logger      *slog.Logger
+	suspicion   time.Duration
+	snapshotDir string
+	err         error // of the first bad option; every call on the registry returns it
 }
 
 func newSettings(opts []Option) settings {
@@ -72,6 +73,16 @@ func WithSuspicion(d time.Duration) Option {
 			s.err = invalid("suspicion", d, "a suspicion is 0 (believe everything) to 1h")
 		}
 	}
+}
+
+// WithSnapshotDir keeps the last known view of every followed service in a directory, one file each, so that a process
+// that starts while etcd is out of reach has something to go by: views that are stale from their first moment, and say so.
+// When etcd answers, its answer is compared with them: a store that was wiped meanwhile does not blank the process.
+//
+// The directory is made if it is not there; several processes may share it. Files are written whole or not at all and
+// carry a checksum; what cannot be read or written is logged and done without. The default is "": no snapshots.
+func WithSnapshotDir(dir string) Option {
+	return func(s *settings) { s.snapshotDir = dir }
 }
 
 // RegisterOption configures one registration.

@@ -25,13 +25,14 @@ import (
 // to one etcd member at a time, and only when it needs them.
 type Registry struct {
 	settings
-	client  *clientv3.Client
-	owns    bool   // the client is ours to close
-	holder  string // random id of this registry, see Instance.Holder
-	beats   *wire.Line
-	streams *wire.Line
-	source  *follow.Source
-	keeper  *lease.Keeper
+	client    *clientv3.Client
+	owns      bool   // the client is ours to close
+	holder    string // random id of this registry, see Instance.Holder
+	beats     *wire.Line
+	streams   *wire.Line
+	source    *follow.Source
+	snapshots *snapshotDir // nil: none
+	keeper    *lease.Keeper
 
 	ctx    context.Context // ends in Close
 	cancel context.CancelCauseFunc
@@ -77,6 +78,9 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 		return r
 	}
 	r.beats, r.streams = wire.NewLine(client), wire.NewLine(client)
+	if r.snapshotDir != "" {
+		r.snapshots = &snapshotDir{path: r.snapshotDir, logger: r.logger}
+	}
 	r.source = follow.NewSource(r.streams, r.logger)
 	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Logger: r.logger})
 	return r
@@ -148,10 +152,10 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	err := r.try(ctx, func(ctx context.Context) error {
 		f = newFeed(service, dir, r.settings)
 		var batch follow.Batch
-		at, err := r.source.List(ctx, dir, func(kv *mvccpb.KeyValue) {
+		at, err := r.source.List(ctx, dir, func(_ follow.Header, kv *mvccpb.KeyValue) {
 			batch.Changes = append(batch.Changes, changeOf(kv))
 		})
-		batch.Revision = at.Revision
+		batch.Header = at
 		f.Apply(batch)
 		return err
 	})
@@ -193,7 +197,7 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 	var names []string
 	err := r.try(ctx, func(ctx context.Context) error {
 		names = names[:0]
-		_, err := r.source.List(ctx, r.layout.services, func(kv *mvccpb.KeyValue) {
+		_, err := r.source.List(ctx, r.layout.services, func(_ follow.Header, kv *mvccpb.KeyValue) {
 			name, ok := r.layout.serviceOf(string(kv.Key))
 			if ok && (len(names) == 0 || names[len(names)-1] != name) {
 				names = append(names, name)

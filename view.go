@@ -104,7 +104,7 @@ func diff(from, to []*Instance) []Update {
 			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
 			from = from[1:]
 		default:
-			if from[0] != to[0] && (from[0].Revision != to[0].Revision || from[0].Suspect != to[0].Suspect) {
+			if from[0] != to[0] && (!from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect) {
 				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
 			}
 			from, to = from[1:], to[1:]

@@ -174,11 +174,14 @@ func (r *Registry) acquire(service string) (*feed, error) {
 	if !r.sourcing {
 		r.sourcing = true
 		r.wg.Go(func() { r.source.Run(r.ctx) })
+		if r.snapshots != nil {
+			r.wg.Go(func() { r.keepSnapshots(r.ctx) })
+		}
 	}
 	f := r.feeds[service]
 	if f == nil {
 		f = newFeed(service, r.layout.dir(service), r.settings)
-		f.follower = r.source.New(f.dir, f)
+		f.follower = r.source.New(f.dir, f, f.recall(r.snapshots))
 		f.doubt = func() { r.wg.Go(func() { r.question(f) }) }
 		var ctx context.Context
 		ctx, f.cancel = context.WithCancel(r.ctx)

@@ -32,7 +32,7 @@ type Change struct {
 
 // Batch is what changed up to a revision: whole revisions, in order.
 type Batch struct {
-	Revision int64
+	Header            // where etcd is; its Revision is of the newest change
 	Changes  []Change
 	Relisted bool // found by listing: what happened in between, such as a goodbye before a delete, is not in it
 	Reset    bool // etcd's revision went back: its history broke
@@ -59,16 +59,26 @@ type Follower struct {
 	known      map[string]int64 // key → revision of its last write
 	at         Header           // of the last list
 	revision   int64            // up to which known is complete
+	listed     bool             // what is known comes from etcd, not from a seed alone
 	broken     bool             // the history of what is known has ended: the next list resets
 	staleSince time.Time
 	waiting    []chan struct{} // closed after the next list that begins
 }
 
-// New returns a follower; it does nothing before Run.
-func (s *Source) New(prefix string, sink Sink) *Follower {
+// Seed is what a follower knows before its first list, from an earlier life.
+type Seed struct {
+	At    Header
+	Known map[string]int64 // key → revision of its last write
+}
+
+// New returns a follower; it does nothing before Run. Its first list tells what is different from the seed.
+func (s *Source) New(prefix string, sink Sink, seed Seed) *Follower {
+	if seed.Known == nil {
+		seed.Known = map[string]int64{}
+	}
 	return &Follower{
 		source: s, prefix: prefix, sink: sink, logger: s.logger.With("prefix", prefix),
-		poke: make(chan struct{}, 1), known: map[string]int64{},
+		poke: make(chan struct{}, 1), known: seed.Known, at: seed.At, revision: seed.At.Revision,
 	}
 }
 
@@ -127,10 +137,11 @@ func (f *Follower) list(ctx context.Context) (err error) {
 	}()
 	found := make(map[string]int64, len(f.known))
 	var changes []Change
-	at, err := f.source.List(ctx, f.prefix, func(kv *mvccpb.KeyValue) {
+	at, err := f.source.List(ctx, f.prefix, func(at Header, kv *mvccpb.KeyValue) {
 		key := string(kv.Key)
 		found[key] = kv.ModRevision
-		if f.known[key] != kv.ModRevision { // read without the lock: no watch is open now
+		// Read without the lock: no watch is open now. In another history the same revision is another write.
+		if f.known[key] != kv.ModRevision || at.before(f.at) || at.Revision < f.revision {
 			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease})
 		}
 	})
@@ -145,8 +156,8 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		}
 	}
 	reset := f.broken || at.before(f.at) || at.Revision < f.revision
-	f.known, f.at, f.revision, f.broken = found, at, at.Revision, false
-	f.sink.Apply(Batch{Revision: at.Revision, Changes: changes, Relisted: true, Reset: reset})
+	f.known, f.at, f.revision, f.broken, f.listed = found, at, at.Revision, false, true
+	f.sink.Apply(Batch{Header: at, Changes: changes, Relisted: true, Reset: reset})
 	f.freshLocked() // the list is current, whatever becomes of the watch
 	for _, done := range asked {
 		close(done)
@@ -160,6 +171,9 @@ func (f *Follower) position() Header {
 	defer f.mu.Unlock()
 	h := f.at
 	h.Revision = f.revision
+	if !f.listed {
+		return Header{}
+	}
 	return h
 }
 
@@ -268,7 +282,7 @@ func (h *handler) Events(events []*mvccpb.Event) {
 	if h.closed {
 		return
 	}
-	batch := Batch{Changes: make([]Change, 0, len(events))}
+	batch := Batch{Header: f.at, Changes: make([]Change, 0, len(events))}
 	for _, e := range events {
 		rev := e.Kv.ModRevision
 		if rev <= f.revision {

@@ -16,10 +16,13 @@ const (
 	readTimeout = 3 * time.Second // of one page
 )
 
+// Visit is called for each key of a list, with where the list is from.
+type Visit func(at Header, kv *mvccpb.KeyValue)
+
 // list reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
 // is linearizable: it contains every write that was acknowledged to anybody before. When it fails, visit may have been
 // called; the caller starts over.
-func list(ctx context.Context, conn *wire.Conn, prefix string, visit func(*mvccpb.KeyValue), opts ...clientv3.OpOption) (Header, error) {
+func list(ctx context.Context, conn *wire.Conn, prefix string, visit Visit, opts ...clientv3.OpOption) (Header, error) {
 	key, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	var at Header
 	for {
@@ -31,7 +34,7 @@ func list(ctx context.Context, conn *wire.Conn, prefix string, visit func(*mvccp
 			at = headerOf(page.Header)
 		}
 		for _, item := range page.Kvs {
-			visit(item)
+			visit(at, item)
 		}
 		if !page.More || len(page.Kvs) == 0 {
 			return at, nil

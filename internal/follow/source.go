@@ -9,7 +9,6 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
@@ -58,7 +57,7 @@ func (s *Source) Run(ctx context.Context) {
 // List reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
 // is linearizable: it contains every write that was acknowledged to anybody before. When it fails, visit may have been
 // called, and the next List goes to the next member.
-func (s *Source) List(ctx context.Context, prefix string, visit func(*mvccpb.KeyValue), opts ...clientv3.OpOption) (Header, error) {
+func (s *Source) List(ctx context.Context, prefix string, visit Visit, opts ...clientv3.OpOption) (Header, error) {
 	conn, err := s.line.Conn()
 	if err != nil {
 		return Header{}, err
