@@ -14,7 +14,7 @@ const (
 	// linger is how long a service is followed on after its last watcher closed: gRPC channels that go idle come back.
 	linger = 30 * time.Second
 
-	// A feed remembers the changes of this many views, unless they are more than so many updates.
+	// A feed remembers the changes of this many views, unless they are more than so many updates; of one at least.
 	ringViews, ringUpdates = 64, 1024
 )
 
@@ -22,6 +22,7 @@ const (
 type feed struct {
 	service, dir string
 	logger       *slog.Logger
+	garbage      *garbage
 
 	// Guarded by the registry's mu.
 	follower *follow.Follower
@@ -35,8 +36,6 @@ type feed struct {
 	changed     chan struct{} // closed and replaced with each new view
 	ring        []delta       // of the newest views, oldest first
 	held        int           // updates in ring
-	bad         map[string]int64
-	skipped     int64
 	err         error         // why it is stale
 	at          follow.Header // where in etcd's history the newest view is
 	saved       time.Time     // when the newest view was last written to the snapshot directory
@@ -55,8 +54,9 @@ type delta struct {
 
 func newFeed(service, dir string, s settings) *feed {
 	return &feed{
-		service: service, dir: dir, logger: s.logger, changed: make(chan struct{}), bad: map[string]int64{},
-		guard: guard{suspicion: s.suspicion, suspects: map[string]time.Time{}},
+		service: service, dir: dir, logger: s.logger, changed: make(chan struct{}),
+		garbage: s.garbage,
+		guard:   guard{suspicion: s.suspicion, suspects: map[string]time.Time{}},
 	}
 }
 
@@ -68,7 +68,7 @@ func (f *feed) Apply(b follow.Batch) {
 	if f.view != nil {
 		before = f.view.Instances
 	}
-	updates := f.believe(before, f.reduce(before, b.Changes), b.Reset)
+	updates := f.believe(before, f.reduce(before, b), b.Reset)
 	f.at = b.Header
 	if f.view != nil && len(updates) == 0 && !b.Reset {
 		return
@@ -175,15 +175,15 @@ func (f *feed) acquit(lease int64, ids []string) {
 }
 
 // reduce turns changes of keys into updates of instances, merged to one per instance and sorted by id.
-func (f *feed) reduce(before []*Instance, changes []follow.Change) []Update {
-	merged := make(map[string]Update, len(changes))
-	for _, c := range changes {
+func (f *feed) reduce(before []*Instance, b follow.Batch) []Update {
+	merged := make(map[string]Update, len(b.Changes))
+	for _, c := range b.Changes {
 		id, ok := idOf(f.dir, c.Key)
 		if !ok {
 			continue
 		}
 		prev := lastKnown(before, merged, id)
-		u, ok := f.updateOf(id, c, prev)
+		u, ok := f.updateOf(id, c, prev, b.Reset)
 		if !ok {
 			continue
 		}
@@ -212,11 +212,11 @@ func lastKnown(before []*Instance, merged map[string]Update, id string) *Instanc
 	return nil
 }
 
-// updateOf reads one change. A value that cannot be read changes nothing: the last good one stays.
-func (f *feed) updateOf(id string, c follow.Change, prev *Instance) (Update, bool) {
+// updateOf reads one change. A value that cannot be read changes nothing: the last good one stays. After a reset the same
+// revision is another write.
+func (f *feed) updateOf(id string, c follow.Change, prev *Instance, reset bool) (Update, bool) {
 	gone := Update{Op: Delete, Instance: prev, Prev: prev}
 	if c.Deleted {
-		delete(f.bad, c.Key)
 		gone.Expired = true
 		return gone, prev != nil
 	}
@@ -225,14 +225,13 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance) (Update, boo
 		f.skip(c, err)
 		return Update{}, false
 	}
-	delete(f.bad, c.Key)
 	i.Revision, i.CreateRevision, i.lease = c.Revision, c.CreateRevision, c.Lease
 	switch {
 	case i.State == stateLeaving:
 		return gone, prev != nil
 	case prev == nil:
 		return Update{Op: Add, Instance: i}, true
-	case prev.sameWrite(i) && !prev.Suspect:
+	case !reset && prev.sameWrite(i) && !prev.Suspect:
 		return Update{}, false
 	}
 	return Update{Op: Modify, Instance: i, Prev: prev}, true
@@ -241,17 +240,15 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance) (Update, boo
 // sameWrite reports whether two instances were read from one write to one key. The revision alone does not tell: it
 // begins anew when a store is wiped.
 func (i *Instance) sameWrite(o *Instance) bool {
-	return i.Revision == o.Revision && i.CreateRevision == o.CreateRevision && i.Incarnation == o.Incarnation && i.lease == o.lease
+	return i.Revision == o.Revision && i.CreateRevision == o.CreateRevision && i.Incarnation == o.Incarnation &&
+		i.lease == o.lease && i.Addr == o.Addr
 }
 
 // skip counts a value that cannot be read, and logs it once.
 func (f *feed) skip(c follow.Change, err error) {
-	if f.bad[c.Key] == c.Revision {
-		return
+	if f.garbage.met(f.service, c.Key, c.Revision) {
+		f.logger.Warn("value cannot be read, skipped", "service", f.service, "key", c.Key, "revision", c.Revision, "err", err)
 	}
-	f.skipped++
-	f.bad[c.Key] = c.Revision
-	f.logger.Warn("value cannot be read, skipped", "service", f.service, "key", c.Key, "revision", c.Revision, "err", err)
 }
 
 // Fresh implements [follow.Sink].
@@ -279,7 +276,7 @@ func (f *feed) publish(v *View, d delta) {
 	f.seq++
 	f.ring = append(f.ring, d)
 	f.held += len(d.updates)
-	for len(f.ring) > ringViews || f.held > ringUpdates {
+	for len(f.ring) > ringViews || f.held > ringUpdates && len(f.ring) > 1 {
 		f.held -= len(f.ring[0].updates)
 		f.ring[0] = delta{}
 		f.ring = f.ring[1:]
@@ -330,7 +327,7 @@ func (f *feed) lastErr() error {
 func (f *feed) status(users int) ServiceStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := ServiceStatus{Service: f.service, Watchers: users, Err: f.err, Skipped: f.skipped}
+	s := ServiceStatus{Service: f.service, Watchers: users, Err: f.err, Skipped: f.garbage.count(f.service)}
 	if f.view != nil {
 		s.Revision, s.Instances, s.StaleSince = f.view.Revision, len(f.view.Instances), f.view.StaleSince
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 const (
 	DefaultTTL    = 15 * time.Second // the TTL of a registration that names none
 	MinTTL        = 5 * time.Second  // the least TTL: fewer seconds cannot survive the election of a new etcd leader
+	MaxTTL        = 24 * time.Hour   // the greatest TTL: a day after its crash nobody wants to see an instance
 	DefaultWeight = 100              // the weight of an instance that names none
 
 	maxServiceLen = 253
@@ -115,8 +117,8 @@ func alphanumeric(c byte) bool {
 }
 
 func validateTTL(ttl time.Duration) error {
-	if ttl < MinTTL || ttl%time.Second != 0 {
-		return invalid("TTL", ttl, fmt.Sprintf("a TTL is at least %v and whole seconds", MinTTL))
+	if ttl < MinTTL || ttl > MaxTTL || ttl%time.Second != 0 {
+		return invalid("TTL", ttl, fmt.Sprintf("a TTL is at least %v, at most %v, and whole seconds", MinTTL, MaxTTL))
 	}
 	return nil
 }
@@ -191,6 +193,9 @@ func validateAddr(field, addr string) error {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return invalid(field, addr, rule)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		return invalid(field, addr, "an address is one that callers can dial: "+host+" is where to listen")
 	}
 	return nil
 }

@@ -13,14 +13,17 @@ type settings struct {
 	logger      *slog.Logger
 	suspicion   time.Duration
 	snapshotDir string
+	garbage     *garbage
 	err         error // of the first bad option; every call on the registry returns it
 }
 
 func newSettings(opts []Option) settings {
-	s := settings{logger: slog.New(slog.DiscardHandler), suspicion: DefaultSuspicion}
+	s := settings{logger: slog.New(slog.DiscardHandler), suspicion: DefaultSuspicion, garbage: &garbage{}}
 	WithPrefix(DefaultPrefix)(&s)
 	for _, opt := range opts {
-		opt(&s)
+		if opt != nil {
+			opt(&s)
+		}
 	}
 	return s
 }
@@ -95,13 +98,15 @@ type registerSettings struct {
 func registerSettingsOf(opts []RegisterOption) registerSettings {
 	s := registerSettings{ttl: DefaultTTL}
 	for _, opt := range opts {
-		opt(&s)
+		if opt != nil {
+			opt(&s)
+		}
 	}
 	return s
 }
 
 // WithTTL sets how long the instance stays visible after its process died without a goodbye: whole seconds, at least
-// [MinTTL]; the default is [DefaultTTL]. A heartbeat goes out every third of it. Registrations of one registry with
+// [MinTTL] and at most [MaxTTL]; the default is [DefaultTTL]. A heartbeat goes out every third of it. Registrations of one registry with
 // equal TTLs share a lease.
 func WithTTL(ttl time.Duration) RegisterOption {
 	return func(s *registerSettings) { s.ttl = ttl }

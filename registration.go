@@ -18,8 +18,9 @@ type Registration struct {
 	service  string
 	hold     *lease.Hold
 
-	mu   sync.Mutex
-	inst Instance // as it is wanted in etcd
+	updating sync.Mutex // orders Updates; taken before mu, held while a change is asked for
+	mu       sync.Mutex
+	inst     Instance // as it is wanted in etcd; written with both mutexes held
 }
 
 func (r *Registry) newRegistration(service string, inst Instance, s registerSettings) (*Registration, error) {
@@ -60,7 +61,11 @@ func (g *Registration) begin(ctx context.Context) error {
 // pending turns the keeper's word for a call that ended too early into ours.
 func (g *Registration) pending(ctx context.Context, began time.Time, err error) error {
 	if errors.Is(err, lease.ErrPending) {
-		return g.registry.unreachable(began, g.registry.keeper.Status().LastError, context.Cause(ctx))
+		st := g.registry.keeper.Status()
+		if st.LastErrorAt.Before(began) {
+			st.LastError = nil // of another time
+		}
+		return g.registry.unreachable(began, st.LastError, context.Cause(ctx))
 	}
 	return err
 }
@@ -76,11 +81,12 @@ func (g *Registration) Instance() Instance {
 }
 
 // Update changes the instance in place, under the same lease, and returns when etcd has confirmed it. Change is called
-// once, with a copy; what it may not change (the id, and the fields that rollcall sets) stays as it was.
+// once, with a copy, and must not call Update or Drain itself; what it may not change (the id, and the fields that
+// rollcall sets) stays as it was.
 //
-// An instance that breaks a rule is an [InvalidError], and nothing is changed. When ctx ends before etcd has answered,
-// the change stands and is written as soon as etcd does; the [UnreachableError] says so. After the registration has
-// ended Update returns why.
+// An instance that breaks a rule is an [InvalidError], and nothing is changed. When ctx ends before etcd has answered
+// ([UnreachableError]), or etcd refuses, the change stands and is written as soon as etcd allows. After the registration
+// has ended Update returns why.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	began := time.Now()
 	err := g.want(change)
@@ -95,8 +101,8 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 
 // want changes the wanted instance.
 func (g *Registration) want(change func(*Instance)) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.updating.Lock()
+	defer g.updating.Unlock()
 	next := g.inst.Clone()
 	change(next)
 	next.ID, next.TTL, next.Incarnation, next.Holder = g.inst.ID, g.inst.TTL, g.inst.Incarnation, g.inst.Holder
@@ -113,6 +119,8 @@ func (g *Registration) want(change func(*Instance)) error {
 	if err := g.hold.Want(value, farewell); err != nil {
 		return err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.inst = *next
 	return nil
 }
@@ -127,13 +135,13 @@ func (g *Registration) Drain(ctx context.Context) error {
 // another registration has taken over is left alone, and that is no error.
 //
 // When ctx ends first, the registration has ended all the same: the key is removed as soon as etcd answers, and a
-// further Deregister waits for that.
+// further Deregister waits for that. After the registry's Close it returns what Close did.
 func (g *Registration) Deregister(ctx context.Context) error {
 	began := time.Now()
 	err := g.hold.Release(ctx)
 	switch {
-	case errors.Is(err, ErrClosed):
-		return nil // Close deregistered it
+	case errors.Is(g.hold.Err(), ErrClosed):
+		return g.registry.closeError() // it was Close that deregistered it
 	case err != nil:
 		return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.pending(ctx, began, err))
 	}

@@ -39,7 +39,8 @@ type Registry struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	sourcing bool // source runs
+	closeErr error // what Close returned
+	sourcing bool  // source runs
 	feeds    map[string]*feed
 }
 
@@ -92,7 +93,8 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 //
 // It waits for etcd as long as ctx allows; ctx bounds this call only, not the registration. With a ctx that has ended
 // it tries nothing. When it returns an error
-// ([InvalidError] before anything reached etcd, [UnreachableError] when ctx ended first, etcd's own when etcd refused)
+// ([InvalidError] before anything reached etcd, [UnreachableError] when ctx ended first, [ErrReplaced] when another
+// process registered the id at the same moment, etcd's own when etcd refused)
 // there is no registration, and whatever part of it may have reached etcd is taken back.
 //
 // An id that is registered already is taken over without a gap, as a restarted process takes over its address from
@@ -213,7 +215,8 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 }
 
 // Close deregisters everything that is registered, revokes the leases, ends every watcher and waits until nothing of
-// the registry runs any more. A client that [Open] made is closed too. Close is idempotent.
+// the registry runs any more. A client that [Open] made is closed too. Close is idempotent: a
+// further one returns the same.
 //
 // It takes as long as ctx allows, at most about six seconds. When etcd did not answer within that time the error says
 // so; the keys then disappear when their TTL is over.
@@ -224,6 +227,9 @@ func (r *Registry) Close(ctx context.Context) error {
 	err := r.keeper.Close(ctx)
 	r.cancel(ErrClosed)
 	r.mu.Lock()
+	if err != nil {
+		r.closeErr = fmt.Errorf("close registry: %w", err)
+	}
 	for _, f := range r.feeds {
 		f.end()
 	}
@@ -234,10 +240,13 @@ func (r *Registry) Close(ctx context.Context) error {
 	if r.owns {
 		r.client.Close()
 	}
-	if err != nil {
-		return fmt.Errorf("close registry: %w", err)
-	}
-	return nil
+	return r.closeError()
+}
+
+func (r *Registry) closeError() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closeErr
 }
 
 // try calls do until it succeeds, etcd refuses, or ctx ends.

@@ -36,7 +36,7 @@ type ServiceStatus struct {
 	Watchers   int
 	StaleSince time.Time // as in View
 	Err        error     // why it is stale
-	Skipped    int64     // values that could not be read, counted each time one was met
+	Skipped    int64     // values that could not be read, each write counted once
 }
 
 // Status returns what the registry knows about itself now. It does no I/O.

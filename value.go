@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -100,7 +101,7 @@ func decodeInstance(id string, value []byte) (*Instance, error) {
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.DisallowUnknownFields()
 	var unknown map[string]json.RawMessage
-	if err := d.Decode(&r); err != nil || d.More() {
+	if err := d.Decode(&r); err != nil || !atEnd(d) {
 		// Either broken, or written by a later version: the slow way tells.
 		r = record{}
 		if err := json.Unmarshal(value, &r); err != nil {
@@ -127,6 +128,12 @@ func decodeInstance(id string, value []byte) (*Instance, error) {
 	}
 	i.withDefaults()
 	return i, nil
+}
+
+// atEnd reports whether nothing but white space follows.
+func atEnd(d *json.Decoder) bool {
+	_, err := d.Token()
+	return err == io.EOF
 }
 
 func (i *Instance) readMetadata(raw json.RawMessage) {

@@ -102,10 +102,18 @@ func TestTheFarewellReadsAsGone(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotOneJSONValueIsNoInstance(t *testing.T) {
+	for _, value := range []string{`{"Addr":"h:1"}]`, `{"Addr":"h:1"}}}trailing`, `{"Addr":"h:1"}{}`, `{"Addr":"h:1"} x`} {
+		if i, err := decodeInstance("id", []byte(value)); err == nil {
+			t.Errorf("%s was read as %+v", value, i)
+		}
+	}
+}
+
 func FuzzNoValueDoesHarm(f *testing.F) {
 	for _, s := range []string{
 		"", "{}", "null", "[]", `{"Addr":"h:1"}`, `{"Addr":"h:1","Metadata":{"a":null}}`, `{"Addr":"h:1","Weight":-1}`,
-		`{"Addr":"h:1"}{}`, `{"Addr":"h:1","X":1}`, `{"addr":"h:1"}`, `{"Addr":"h:1","Registered":"yesterday"}`,
+		`{"Addr":"h:1"}{}`, `{"Addr":"h:1"}]`, `{"Addr":"h:1"}}} x`, `{"Addr":"h:1","X":1}`, `{"addr":"h:1"}`, `{"Addr":"h:1","Registered":"yesterday"}`,
 	} {
 		f.Add([]byte(s))
 	}

@@ -36,7 +36,7 @@ type Update struct {
 	Prev     *Instance // as it was in the view before; nil for Add. Modify with another Incarnation is a restart
 
 	// Expired is set on a Delete without a goodbye: the lease ran out, or somebody else removed the key. Not set, the
-	// instance said that it was leaving.
+	// instance said that it was leaving, or the watcher was too far behind, by dozens of views, to be told.
 	Expired bool
 }
 
@@ -44,7 +44,7 @@ type Update struct {
 // slices with one another and with every other reader, who must not change them.
 type View struct {
 	Service   string
-	Revision  int64       // etcd's revision of the last change that the view contains; 0 before the first answer
+	Revision  int64       // etcd's revision as of which the view is complete
 	Instances []*Instance // all of them, sorted by ID
 
 	// Updates is what changed since the view that the same watcher returned before, merged: one update per instance,

@@ -38,7 +38,9 @@ type Watcher struct {
 func (r *Registry) Watch(service string, opts ...WatchOption) *Watcher {
 	w := &Watcher{registry: r, service: service, closed: make(chan struct{})}
 	for _, opt := range opts {
-		opt(w)
+		if opt != nil {
+			opt(w)
+		}
 	}
 	return w
 }
@@ -69,6 +71,9 @@ func (w *Watcher) next(ctx context.Context) (*View, error) {
 	for {
 		if w.isClosed() {
 			return nil, ErrClosed
+		}
+		if ctx.Err() != nil {
+			return nil, w.endOf(ctx, f)
 		}
 		v, seq, changed := f.newer(w.seq, w.last)
 		if v != nil {
@@ -115,11 +120,16 @@ func (w *Watcher) wait(ctx context.Context, f *feed, ready <-chan struct{}) erro
 	case <-w.registry.ctx.Done():
 		return ErrClosed
 	case <-ctx.Done():
-		if w.last == nil {
-			return w.registry.unreachable(w.began, f.lastErr(), context.Cause(ctx))
-		}
-		return context.Cause(ctx)
+		return w.endOf(ctx, f)
 	}
+}
+
+// endOf returns why a Next ends whose context did.
+func (w *Watcher) endOf(ctx context.Context, f *feed) error {
+	if w.last == nil {
+		return w.registry.unreachable(w.began, f.lastErr(), context.Cause(ctx))
+	}
+	return context.Cause(ctx)
 }
 
 func (w *Watcher) isClosed() bool {

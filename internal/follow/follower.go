@@ -6,6 +6,7 @@ package follow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,7 +33,7 @@ type Change struct {
 
 // Batch is what changed up to a revision: whole revisions, in order.
 type Batch struct {
-	Header            // where etcd is; its Revision is of the newest change
+	Header   // where etcd is; its Revision is of the newest change
 	Changes  []Change
 	Relisted bool // found by listing: what happened in between, such as a goodbye before a delete, is not in it
 	Reset    bool // etcd's revision went back: its history broke
@@ -129,7 +130,7 @@ func (f *Follower) Refresh() <-chan struct{} {
 
 // list reads the prefix and applies what is different from what was known.
 func (f *Follower) list(ctx context.Context) (err error) {
-	asked := f.takeWaiting()
+	asked, broken := f.takeWaiting()
 	defer func() {
 		if err != nil {
 			f.putBackWaiting(asked)
@@ -141,7 +142,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		key := string(kv.Key)
 		found[key] = kv.ModRevision
 		// Read without the lock: no watch is open now. In another history the same revision is another write.
-		if f.known[key] != kv.ModRevision || at.before(f.at) || at.Revision < f.revision {
+		if f.known[key] != kv.ModRevision || broken || at.before(f.at) || at.Revision < f.revision {
 			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease})
 		}
 	})
@@ -193,16 +194,16 @@ func (f *Follower) pokeLocked() {
 	}
 }
 
-func (f *Follower) takeWaiting() []chan struct{} {
+func (f *Follower) takeWaiting() (asked []chan struct{}, broken bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
 	case <-f.poke:
 	default:
 	}
-	asked := f.waiting
+	asked = f.waiting
 	f.waiting = nil
-	return asked
+	return asked, f.broken
 }
 
 func (f *Follower) putBackWaiting(asked []chan struct{}) {
@@ -213,7 +214,7 @@ func (f *Follower) putBackWaiting(asked []chan struct{}) {
 
 // watch follows from the list's revision until the watch ends; the error says why.
 func (f *Follower) watch(ctx context.Context) error {
-	h := &handler{f: f, created: make(chan struct{}), ended: make(chan error, 1)}
+	h := &handler{f: f, created: make(chan struct{}), ended: make(chan error, 2), from: f.revision}
 	// From the list's own revision, not the next one: etcd reports progress on an idle store only to such a watch.
 	// What comes twice is dropped by its revision.
 	w := f.source.watches.Add(f.prefix, clientv3.GetPrefixRangeEnd(f.prefix), f.revision, h)
@@ -261,7 +262,8 @@ type handler struct {
 	f       *Follower
 	created chan struct{}
 	ended   chan error
-	closed  bool // guarded by f.mu
+	from    int64 // the revision to watch from
+	closed  bool  // guarded by f.mu
 }
 
 func (h *handler) close(w *wire.Watch) {
@@ -271,7 +273,15 @@ func (h *handler) close(w *wire.Watch) {
 	h.closed = true
 }
 
-func (h *handler) Created() { close(h.created) }
+// Created ends a watch that a store further back than the list would keep silent: between list and watch it was wiped or
+// restored.
+func (h *handler) Created(revision int64) {
+	if revision < h.from {
+		h.ended <- fmt.Errorf("etcd is at revision %d, after %d", revision, h.from)
+		return
+	}
+	close(h.created)
+}
 
 func (h *handler) Ended(err error) { h.ended <- err }
 

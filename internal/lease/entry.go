@@ -42,14 +42,15 @@ type entry struct {
 	watch    *wire.Watch   // on the key itself
 	own      *ownKey       // the handler of that watch
 	retry    *time.Timer   // puts it back into the queue after a refusal
+	rewatch  *time.Timer   // watches again after a refusal
+	pending  chan struct{} // closed when the hold that is new has the key, or has given up; nil: none is new
+	late     bool          // a write of unknown outcome may still arrive: it stays on the books until they are closed
 	progress chan struct{} // closed and replaced whenever something happened
 
-	// Ownership. A first write replaces whatever it reads, once; later ones replace nothing, our own, or what the first
+	// Ownership. A first write replaces what its first read finds; later ones replace nothing, our own, or what the first
 	// one replaced.
 	first    bool   // the key has not been read for this hold yet
 	replaces string // incarnation that the first read found
-	sent     bool   // a write was sent whose outcome is unknown
-	base     int64  // a revision before that write was sent
 
 	farewellDone bool // the goodbye was written, or etcd refused it
 }
@@ -135,8 +136,8 @@ func (e *entry) observe(k *Keeper, o observation) error {
 		return ErrReplaced // the registration moved to another keeper: it goes on there
 	case inc == e.hold.incarnation, inc == e.replaces:
 		return nil
-	case first && (!e.sent || e.now.mod <= e.base):
-		e.replaces = inc // it was there before us
+	case first:
+		e.replaces = inc
 		return nil
 	default:
 		return ErrReplaced

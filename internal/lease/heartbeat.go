@@ -42,6 +42,9 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 		case err != nil:
 			k.missed(fmt.Errorf("heartbeat: %w", err))
 			next = wire.Backoff(attempt) / 2
+			if wire.IsRefusal(err) {
+				next = min(refusalPause, period)
+			}
 			attempt++
 		case ttl <= 0:
 			return true
@@ -89,7 +92,12 @@ func (p *pulse) once() (ttl int64, err error) {
 	}
 	if err != nil && p.k.ctx.Err() == nil { // not when it is we who end it: others go on using the connection
 		err = fmt.Errorf("%s: %w", p.conn.Endpoint, err)
-		p.drop()
+		if wire.IsRefusal(err) {
+			p.end() // nothing is wrong with the connection
+			p.conn, p.stream = nil, nil
+		} else {
+			p.drop()
+		}
 	}
 	return ttl, err
 }

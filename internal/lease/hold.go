@@ -16,27 +16,33 @@ type Hold struct {
 
 	// Guarded by k.mu.
 	err    error   // why it ended; set before done is closed
-	former *former // whose key this is to be, until etcd has confirmed the first write
+	former *former // whose key this is to be, until etcd has confirmed the first write; nil: nobody's
 }
 
-// former is a hold of the same key before this one, with what it wants there.
+// former is the hold of a key before the one that tries to take it over, with what it wants there.
 type former struct {
 	hold            *Hold
 	ttl             int64
 	value, farewell []byte
 }
 
+// overtaker returns what is kept for a hold that another one tries to take the key over from.
+func (h *Hold) overtaker() (*Hold, *former) {
+	if now := h.e.hold; now != nil && now.former != nil && now.former.hold == h {
+		return now, now.former
+	}
+	return nil, nil
+}
+
 // Want changes the value, to be written as soon as etcd answers. It returns why the hold ended, if it has.
 func (h *Hold) Want(value, farewell []byte) error {
 	h.k.mu.Lock()
 	defer h.k.mu.Unlock()
-	switch {
-	case h.err != nil:
+	if h.err != nil {
 		return h.err
-	case h.e.hold != h: // another one tries to take the key over
-		if f := h.e.hold.findFormer(h); f != nil {
-			f.value, f.farewell = value, farewell
-		}
+	}
+	if _, f := h.overtaker(); f != nil {
+		f.value, f.farewell = value, farewell
 		return nil
 	}
 	h.e.want(value, farewell)
@@ -50,12 +56,11 @@ func (h *Hold) Want(value, farewell []byte) error {
 // left alone, and that is no error.
 func (h *Hold) Release(ctx context.Context) error {
 	h.k.mu.Lock()
-	switch {
-	case h.e.hold == h:
-		h.k.unwantLocked(h.e, ErrReleased)
-	case h.err == nil: // another one is taking the key over, and shall have it
-		h.e.hold.skipLocked(h)
+	if now, f := h.overtaker(); f != nil {
+		now.former = nil // the other one shall have the key, or nobody
 		h.endLocked(ErrReleased)
+	} else if h.e.hold == h {
+		h.k.unwantLocked(h.e, ErrReleased)
 	}
 	h.k.mu.Unlock()
 	return h.awaitGone(ctx)
@@ -74,35 +79,13 @@ func (h *Hold) Err() error {
 func (h *Hold) endLocked(why error) {
 	h.err = why
 	close(h.done)
+	h.e.signal()
 }
 
-// endFormerLocked ends all holds that this one took the key over from.
 func (h *Hold) endFormerLocked(why error) {
-	for h.former != nil {
-		f := h.former.hold
-		h.former, f.former = f.former, nil
-		f.endLocked(why)
-	}
-}
-
-// findFormer returns what is kept for a former hold.
-func (h *Hold) findFormer(of *Hold) *former {
-	for f := h.former; f != nil; f = f.hold.former {
-		if f.hold == of {
-			return f
-		}
-	}
-	return nil
-}
-
-// skipLocked takes a hold out of the chain of former ones.
-func (h *Hold) skipLocked(skipped *Hold) {
-	for link := &h.former; *link != nil; link = &(*link).hold.former {
-		if (*link).hold == skipped {
-			*link = skipped.former
-			skipped.former = nil
-			return
-		}
+	if f := h.former; f != nil {
+		h.former = nil
+		f.hold.endLocked(why)
 	}
 }
 

@@ -12,8 +12,8 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,9 +31,13 @@ var (
 var ErrPending = errors.New("not confirmed by etcd")
 
 const (
-	maxKeys      = 1000 // on one lease: revoking it is one revision and one message to every watcher
-	maxBatch     = 125  // writes in one transaction; etcd's limit is 128
-	writers      = 4    // transactions in flight
+	maxKeys  = 1000 // on one lease: revoking it is one revision and one message to every watcher
+	maxBatch = 125  // writes in one transaction; etcd's limit is 128
+
+	// maxBatchBytes keeps a transaction below etcd's limit of 1.5 MiB on a request.
+	maxBatchBytes = 1 << 20
+
+	writers      = 4 // transactions in flight
 	writeTimeout = 3 * time.Second
 	closeTimeout = 3 * time.Second // of each half of Close when its context has no deadline: the goodbyes, the revocations
 )
@@ -55,13 +59,16 @@ type Keeper struct {
 	ctx    context.Context // ends in Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	start  sync.Once // starts the writers and the watches
+
+	last   context.Context // of revocations: ends with Close
+	giveUp context.CancelFunc
 
 	// Of the keeper's own keys. They are on the heartbeats' connection: the watchdog of each heartbeat is theirs too.
 	watches *wire.Watches
 
 	mu      sync.Mutex // never held across I/O
 	work    sync.Cond  // on mu: an entry became dirty, a lease came alive, or the keeper stopped
+	started bool       // the writers and the watches run
 	closing bool       // no new holds; goodbyes only
 	stopped bool       // the writers end
 	entries map[string]*entry
@@ -73,6 +80,7 @@ type Keeper struct {
 func New(cfg Config) *Keeper {
 	k := &Keeper{Config: cfg, entries: map[string]*entry{}, watches: wire.NewWatches(cfg.Line)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.last, k.giveUp = context.WithCancel(context.Background())
 	k.work.L = &k.mu
 	return k
 }
@@ -93,24 +101,15 @@ type Spec struct {
 // A key held by this keeper already passes to the new hold: the former one ends with ErrReplaced when etcd has confirmed
 // the write, and has its key back when that fails.
 func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
-	k.start.Do(func() {
-		k.wg.Go(func() { k.watches.Run(k.ctx) })
-		for range writers {
-			k.wg.Go(k.writeLoop)
-		}
-	})
-	k.mu.Lock()
-	if k.closing {
-		k.mu.Unlock()
-		return nil, ErrClosed
-	}
 	h := &Hold{k: k, incarnation: spec.Incarnation, done: make(chan struct{})}
-	h.e = k.admitLocked(spec, h)
-	k.mu.Unlock()
-
+	if err := k.admit(ctx, spec, h); err != nil {
+		return nil, err
+	}
 	err := h.Await(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	close(h.e.pending)
+	h.e.pending = nil
 	if err != nil {
 		k.withdrawLocked(h, err)
 		return nil, err
@@ -119,26 +118,72 @@ func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
 	return h, nil
 }
 
-// admitLocked puts a key on the books of a lease and wants it.
-func (k *Keeper) admitLocked(spec Spec, h *Hold) *entry {
+// admit puts a key on the books of a lease and wants it. Of holds that want the same key one after another waits here
+// until the one before it has it, or has given up.
+func (k *Keeper) admit(ctx context.Context, spec Spec, h *Hold) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		e := k.entries[spec.Key]
+		switch {
+		case k.closing:
+			return ErrClosed
+		case e == nil || e.pending == nil:
+			k.startLocked()
+			k.admitLocked(spec, h)
+			return nil
+		}
+		if err := k.waitLocked(ctx, e.pending); err != nil {
+			return err
+		}
+	}
+}
+
+// waitLocked waits for a channel without the lock.
+func (k *Keeper) waitLocked(ctx context.Context, ready <-chan struct{}) error {
+	k.mu.Unlock()
+	defer k.mu.Lock()
+	select {
+	case <-ready:
+		return nil
+	case <-k.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrPending, context.Cause(ctx))
+	}
+}
+
+// startLocked starts what runs as long as the keeper.
+func (k *Keeper) startLocked() {
+	if k.started {
+		return
+	}
+	k.started = true
+	k.wg.Go(func() { k.watches.Run(k.ctx) })
+	for range writers {
+		k.wg.Go(k.writeLoop)
+	}
+}
+
+func (k *Keeper) admitLocked(spec Spec, h *Hold) {
 	e := k.entries[spec.Key]
 	if e == nil {
 		// A guess, for one round trip less: the key is absent. Nothing but a conditional write is built on it.
 		e = &entry{key: spec.Key, known: true, progress: make(chan struct{})}
 		k.entries[spec.Key] = e
 	}
+	h.e, e.pending = e, make(chan struct{})
 	if e.hold != nil {
 		h.former = &former{hold: e.hold, ttl: e.lease.ttl, value: e.value, farewell: e.farewell}
 		e.lease.wanted--
 	}
 	k.giveLocked(e, h, spec.TTL, spec.Value, spec.Farewell)
-	return e
 }
 
 // giveLocked makes a hold the one that wants an entry.
 func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte) {
 	e.hold = h
-	e.first, e.replaces, e.sent = true, "", false
+	e.first, e.replaces = true, ""
 	e.refusal, e.farewellDone = nil, false
 	e.want(value, farewell)
 	k.assignLocked(e, ttl)
@@ -147,17 +192,12 @@ func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte
 
 // withdrawLocked ends a hold whose first write was not confirmed. The key goes back to the former hold, if there is one.
 func (k *Keeper) withdrawLocked(h *Hold, why error) {
-	e := h.e
+	e, f := h.e, h.former
 	switch {
 	case h.err != nil:
-		return
-	case e.hold != h: // a later hold is waiting in its turn
-		e.hold.skipLocked(h)
-		h.endLocked(why)
-	case h.former == nil:
+	case f == nil:
 		k.unwantLocked(e, why)
 	default:
-		f := h.former
 		h.former = nil
 		h.endLocked(why)
 		e.lease.wanted--
@@ -172,9 +212,13 @@ func (k *Keeper) unwantLocked(e *entry, why error) {
 	e.hold.endFormerLocked(why)
 	e.hold = nil
 	e.lease.wanted--
-	if e.known && e.rev == 0 && !e.busy {
+	switch {
+	case e.known && e.rev == 0 && !e.busy && e.refs == 1:
 		k.forgetLocked(e) // nothing was ever written
-	} else {
+	case e.lease.state != alive:
+		k.rebookLocked(e) // to clean away needs no lease that may never be granted
+		k.dirtyLocked(e)
+	default:
 		k.dirtyLocked(e)
 	}
 	k.retireLocked(e.lease)
@@ -200,8 +244,10 @@ func (k *Keeper) forgetLocked(e *entry) {
 		delete(k.entries, e.key)
 	}
 	k.unwatchLocked(e)
-	if e.retry != nil {
-		e.retry.Stop()
+	for _, t := range []*time.Timer{e.retry, e.rewatch} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	e.signal()
 }
@@ -221,7 +267,6 @@ func (k *Keeper) Close(ctx context.Context) error {
 			k.unwantLocked(e, ErrClosed)
 		}
 	}
-	leases := slices.Clone(k.leases)
 	k.mu.Unlock()
 
 	goodbyes, cancel := context.WithTimeout(ctx, closeTimeout)
@@ -232,12 +277,15 @@ func (k *Keeper) Close(ctx context.Context) error {
 	k.stopped = true
 	k.work.Broadcast()
 	k.mu.Unlock()
-	k.cancel() // ends grants, heartbeats and writes; what a write in flight still does, the revocation undoes
+	k.cancel() // ends grants, heartbeats and writes; what a write in flight still does, the revocations undo
 
 	ctx, cancel = context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	err := k.revokeAll(ctx, leases)
-	k.wg.Wait()
+	stop := context.AfterFunc(ctx, k.giveUp)
+	k.wg.Wait() // for revocations that are under way, among others
+	err := k.revokeAll()
+	stop()
+	k.giveUp()
 	k.forgetAll()
 	return err
 }
@@ -265,11 +313,12 @@ func (k *Keeper) awaitGoodbyes(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) revokeAll(ctx context.Context, leases []*lease) error {
-	errs := make([]error, len(leases))
+// revokeAll revokes the leases that are left. Nothing else of the keeper runs any more.
+func (k *Keeper) revokeAll() error {
+	errs := make([]error, len(k.leases))
 	var wg sync.WaitGroup
-	for n, l := range leases {
-		wg.Go(func() { errs[n] = k.revoke(ctx, l) })
+	for n, l := range k.leases {
+		wg.Go(func() { errs[n] = k.revoke(k.last, l) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

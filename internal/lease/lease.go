@@ -90,7 +90,10 @@ func (k *Keeper) tend(l *lease) {
 // grant tries until etcd has granted the lease; false when it is not needed any more.
 func (k *Keeper) grant(l *lease) bool {
 	for attempt := 0; ; attempt++ {
-		err := k.tryGrant(l)
+		var err error
+		if !k.over(l) {
+			err = k.tryGrant(l)
+		}
 		k.mu.Lock()
 		if l.state == ended || k.ctx.Err() != nil {
 			k.mu.Unlock()
@@ -103,9 +106,10 @@ func (k *Keeper) grant(l *lease) bool {
 			k.Logger.Debug("lease granted", "lease", l.id, "ttl", l.ttl)
 			return true
 		}
-		k.missedLocked(err)
 		pause := wire.Backoff(attempt)
-		if wire.IsRefusal(err) {
+		if !wire.IsRefusal(err) {
+			k.missedLocked(err)
+		} else {
 			pause = refusalPause
 			for _, e := range l.books {
 				e.refusal = fmt.Errorf("grant a lease: %w", err)
@@ -121,6 +125,18 @@ func (k *Keeper) grant(l *lease) bool {
 	}
 }
 
+// over reports whether a lease is not needed any more.
+func (k *Keeper) over(l *lease) bool {
+	select {
+	case <-l.over:
+		return true
+	case <-k.ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 func (k *Keeper) tryGrant(l *lease) error {
 	k.mu.Lock()
 	l.tried = true
@@ -131,8 +147,8 @@ func (k *Keeper) tryGrant(l *lease) error {
 	}
 	ctx, cancel := conn.Call(k.ctx, writeTimeout)
 	defer cancel()
-	resp, err := pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
-	if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseExist) {
+	_, err = pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
+	if errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseExist) {
 		return nil // an earlier try got through
 	}
 	if err != nil {
@@ -141,7 +157,7 @@ func (k *Keeper) tryGrant(l *lease) error {
 		}
 		return fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
-	k.reached(resp.GetHeader().GetRevision())
+	k.reached()
 	return nil
 }
 
@@ -174,7 +190,8 @@ func (k *Keeper) succeed(old *lease) *lease {
 		k.enterLocked(e, next)
 		next.wanted++
 		if !e.busy {
-			e.known, e.now, e.rev = true, content{}, 0 // the guess that the key went with its lease
+			// The guess that the key went with its lease; not if it may lie under another one.
+			e.known, e.now, e.rev = e.refs == 1, content{}, 0
 			k.dirtyLocked(e)
 		}
 	}
@@ -189,15 +206,23 @@ func (k *Keeper) succeed(old *lease) *lease {
 // orphanLocked finds an unwanted entry whose lease ended another lease whose books it is on, or forgets it: nothing
 // written under a lease that ended can appear any more.
 func (k *Keeper) orphanLocked(e *entry) {
+	if !k.rebookLocked(e) {
+		k.forgetLocked(e)
+		return
+	}
+	e.known = false
+	k.dirtyLocked(e)
+}
+
+// rebookLocked makes a living lease whose books an entry is on already the one that it is worked on under.
+func (k *Keeper) rebookLocked(e *entry) bool {
 	for _, l := range k.leases {
-		if l.books[e.key] == e && l.state != ended {
+		if l.books[e.key] == e && l.state == alive {
 			k.enterLocked(e, l)
-			e.known = false
-			k.dirtyLocked(e)
-			return
+			return true
 		}
 	}
-	k.forgetLocked(e)
+	return false
 }
 
 // strikeLocked removes a lease from the list.
@@ -227,10 +252,6 @@ func (k *Keeper) retireLocked(l *lease) {
 // lay puts a lease to rest that is not needed any more: its keys are gone, what may come late is fenced off.
 func (k *Keeper) lay(l *lease) {
 	k.mu.Lock()
-	if k.closing {
-		k.mu.Unlock()
-		return // Close revokes
-	}
 	l.loseLocked()
 	for _, e := range l.books {
 		e.refs--
@@ -238,15 +259,22 @@ func (k *Keeper) lay(l *lease) {
 			k.orphanLocked(e)
 		}
 	}
+	closing := k.closing
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(k.ctx, writeTimeout)
+	if closing {
+		return // Close revokes what is left
+	}
+	ctx, cancel := context.WithTimeout(k.last, writeTimeout)
 	defer cancel()
-	if err := k.revoke(ctx, l); err != nil {
+	err := k.revoke(ctx, l)
+	if err != nil {
 		k.Logger.Debug("lease not revoked, it ends by its TTL", "lease", l.id, "err", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.strikeLocked(l)
+	if err == nil || !k.closing {
+		k.strikeLocked(l)
+	}
 }
 
 // revoke ends a lease in etcd, with every key under it: until it is done or ctx ends. Of a lease that was never
@@ -257,7 +285,7 @@ func (k *Keeper) revoke(ctx context.Context, l *lease) error {
 	k.mu.Unlock()
 	for attempt := 0; tried; attempt++ {
 		err := k.tryRevoke(ctx, l)
-		if err == nil || errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) || !sure {
+		if err == nil || errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound) || !sure {
 			return nil
 		}
 		if wire.IsRefusal(err) || !wire.Sleep(ctx, wire.Backoff(attempt)) {
@@ -275,7 +303,7 @@ func (k *Keeper) tryRevoke(ctx context.Context, l *lease) error {
 	call, cancel := conn.Call(ctx, writeTimeout)
 	defer cancel()
 	_, err = pb.NewLeaseClient(conn).LeaseRevoke(call, &pb.LeaseRevokeRequest{ID: l.id})
-	gone := errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
+	gone := errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound)
 	if err != nil && !gone && !wire.IsRefusal(err) && !errors.Is(ctx.Err(), context.Canceled) {
 		k.Line.Drop(conn) // the connection is at fault, not somebody who gave up: others may be using it
 	}

@@ -32,8 +32,17 @@ func (k *Keeper) unwatchLocked(e *entry) {
 	}
 }
 
-// Created implements [wire.Handler].
-func (o *ownKey) Created() {}
+// Created implements [wire.Handler]. A store that is not as far as the watch begins was wiped or restored: the watch
+// would be silent.
+func (o *ownKey) Created(revision int64) {
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	if e := o.e; e.own == o && revision < e.rev {
+		o.k.unwatchLocked(e)
+		e.known = false
+		o.k.dirtyLocked(e)
+	}
+}
 
 // Events implements [wire.Handler]. Only the last event counts: it tells what lies under the key now.
 func (o *ownKey) Events(events []*mvccpb.Event) {
@@ -71,13 +80,13 @@ func (o *ownKey) Ended(err error) {
 		k.dirtyLocked(e)
 	default:
 		k.Logger.Debug("own key cannot be watched, trying again", "key", e.key, "err", err)
-		k.laterLocked(e, func() { k.watchLocked(e) })
+		e.rewatch = k.laterLocked(e, func() { k.watchLocked(e) })
 	}
 }
 
 // laterLocked does something about an entry after a pause, unless it is forgotten by then.
-func (k *Keeper) laterLocked(e *entry, do func()) {
-	e.retry = time.AfterFunc(refusalPause, func() {
+func (k *Keeper) laterLocked(e *entry, do func()) *time.Timer {
+	return time.AfterFunc(refusalPause, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if !k.stopped && k.entries[e.key] == e {

@@ -10,6 +10,7 @@ import (
 type Status struct {
 	UnreachableSince time.Time // zero while etcd answers
 	LastError        error     // what the last failed try met; nil when there was none
+	LastErrorAt      time.Time
 	Leases           []LeaseStatus
 }
 
@@ -23,24 +24,23 @@ type LeaseStatus struct {
 
 // reach is what the keeper knows about etcd's answering.
 type reach struct {
-	revision int64     // the highest in an answer to a grant or a write
-	since    time.Time // when it stopped answering; zero while it answers
-	last     error
-	warned   bool
+	since  time.Time // when it stopped answering; zero while it answers
+	last   error
+	lastAt time.Time
+	warned bool
 }
 
 // warnAfter keeps a hiccup that heals within a try or two out of the log.
 const warnAfter = time.Second
 
-func (k *Keeper) reached(revision int64) {
+func (k *Keeper) reached() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.reachedLocked(revision)
+	k.reachedLocked()
 }
 
-func (k *Keeper) reachedLocked(revision int64) {
+func (k *Keeper) reachedLocked() {
 	r := &k.reach
-	r.revision = max(r.revision, revision)
 	if r.warned {
 		k.Logger.Info("etcd answers again", "after", time.Since(r.since).Round(time.Millisecond))
 	}
@@ -55,7 +55,7 @@ func (k *Keeper) missed(err error) {
 
 func (k *Keeper) missedLocked(err error) {
 	r := &k.reach
-	r.last = err
+	r.last, r.lastAt = err, time.Now()
 	if r.since.IsZero() {
 		r.since = time.Now()
 	}
@@ -70,14 +70,14 @@ func (k *Keeper) beaten(l *lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l.beaten = time.Now()
-	k.reachedLocked(0)
+	k.reachedLocked()
 }
 
 // Status returns what the keeper knows about itself now, leases sorted by TTL.
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := Status{UnreachableSince: k.reach.since, LastError: k.reach.last}
+	s := Status{UnreachableSince: k.reach.since, LastError: k.reach.last, LastErrorAt: k.reach.lastAt}
 	for _, l := range k.leases {
 		if l.state == ended {
 			continue

@@ -3,6 +3,7 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -64,9 +65,11 @@ func (k *Keeper) takeFromLocked(l *lease) []job {
 		return nil
 	}
 	var jobs []job
+	bytes := 0
 	for len(l.dirty) > 0 && len(jobs) < maxBatch {
 		e := l.dirty[0]
-		if e.alone && len(jobs) > 0 {
+		bytes += len(e.value) + len(e.farewell) + 3*len(e.key)
+		if len(jobs) > 0 && (e.alone || bytes > maxBatchBytes) {
 			break
 		}
 		l.dirty = l.dirty[1:]
@@ -96,9 +99,6 @@ func (k *Keeper) beginLocked(e *entry, s step) job {
 	if e.hold != nil {
 		j.incarnation = e.hold.incarnation
 	}
-	if s == put && !e.sent {
-		e.base = k.reach.revision
-	}
 	return j
 }
 
@@ -122,7 +122,7 @@ func (k *Keeper) commit(jobs []job) bool {
 	if err != nil {
 		return k.failedLocked(jobs, err)
 	}
-	k.reachedLocked(resp.Header.Revision)
+	k.reachedLocked()
 	for n, j := range jobs {
 		k.doneLocked(j, resp.Succeeded, resp.Responses[n], resp.Header.Revision)
 	}
@@ -137,7 +137,7 @@ func (k *Keeper) transact(conds []clientv3.Cmp, thens, elses []clientv3.Op) (*cl
 	ctx, cancel := conn.Call(k.ctx, writeTimeout)
 	defer cancel()
 	resp, err := conn.KV().Txn(ctx).If(conds...).Then(thens...).Else(elses...).Commit()
-	if err != nil && !wire.IsRefusal(err) && !errors.Is(err, rpctypes.ErrLeaseNotFound) && k.ctx.Err() == nil {
+	if err != nil && !wire.IsRefusal(err) && !errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound) && k.ctx.Err() == nil {
 		k.Line.Drop(conn)
 		return nil, fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
@@ -194,22 +194,26 @@ func (k *Keeper) settleLocked(e *entry, end error) {
 		e.signal() // its lease ended meanwhile
 		return
 	}
-	k.watchLocked(e)
-	if !e.settled(k) {
+	leases := slices.DeleteFunc(slices.Clone(k.leases), func(l *lease) bool { return l.books[e.key] != e })
+	switch {
+	case !e.settled(k):
+		k.watchLocked(e)
 		k.dirtyLocked(e)
+	case e.hold == nil && e.now.mod == 0 && !e.late:
+		k.forgetLocked(e) // gone, and nothing can bring it back
+	default:
+		k.watchLocked(e)
 	}
 	e.signal()
-	for _, l := range k.leases {
-		if l.books[e.key] == e {
-			k.retireLocked(l)
-		}
+	for _, l := range leases {
+		k.retireLocked(l)
 	}
 }
 
 // failedLocked decides what an error means for the jobs it struck, and reports whether trying on at once makes sense.
 func (k *Keeper) failedLocked(jobs []job, err error) bool {
 	switch {
-	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+	case errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound):
 		jobs[0].lease.loseLocked() // by now the entries may be on its successor's books
 		k.requeueLocked(jobs)
 		return true
@@ -227,7 +231,9 @@ func (k *Keeper) failedLocked(jobs []job, err error) bool {
 		if j.step != read {
 			j.e.known = false // it may have been done
 		}
-		j.e.sent = j.e.sent || j.step == put
+		if j.step == put || j.step == goodbye {
+			j.e.late = true
+		}
 	}
 	if k.ctx.Err() == nil {
 		k.missedLocked(err)
@@ -245,8 +251,8 @@ func (k *Keeper) requeueLocked(jobs []job) {
 // refusedLocked handles a definite no to one job.
 func (k *Keeper) refusedLocked(j job, err error) {
 	e := j.e
-	if errors.Is(err, rpctypes.ErrNoSpace) {
-		e.known = e.known && j.step != put && j.step != goodbye // etcd may say so and write all the same
+	if errors.Is(wire.EtcdError(err), rpctypes.ErrNoSpace) && (j.step == put || j.step == goodbye) {
+		e.known, e.late = false, true // etcd may say so and write all the same
 	}
 	if j.step == goodbye {
 		e.farewellDone = e.hold == nil // leave without a goodbye
@@ -257,14 +263,13 @@ func (k *Keeper) refusedLocked(j job, err error) {
 		k.Logger.Warn("etcd refuses a write, trying again", "key", e.key, "err", err)
 	}
 	e.refusal = err
-	e.busy = false
+	e.busy, e.stash = false, nil // what the stash told, the next try finds
 	e.signal()
-	if k.entries[e.key] != e {
-		return
-	}
-	if e.hold == nil && e.known && e.rev == 0 {
+	switch {
+	case k.entries[e.key] != e:
+	case e.hold == nil && e.known && e.rev == 0 && e.refs == 1:
 		k.forgetLocked(e) // nothing was ever written
-		return
+	default:
+		e.retry = k.laterLocked(e, func() { k.dirtyLocked(e) })
 	}
-	k.laterLocked(e, func() { k.dirtyLocked(e) })
 }

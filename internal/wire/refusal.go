@@ -8,10 +8,25 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// EtcdError returns etcd's own error, comparable with those of package rpctypes, out of whatever was wrapped around it.
+func EtcdError(err error) error {
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		return e
+	}
+	if s, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok {
+		return rpctypes.Error(s)
+	}
+	return err
+}
+
 // IsRefusal reports whether etcd decided against a request, rather than not answered it: trying again at once is of no
 // use.
 func IsRefusal(err error) bool {
-	if errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace) {
+	err = EtcdError(err)
+	if errors.Is(err, rpctypes.ErrNoSpace) {
 		return true
 	}
 	code := status.Code(err)

@@ -29,8 +29,9 @@ const answerTimeout = 3 * time.Second
 // Handler is told what happens to a watch. Its methods are called one at a time, on the goroutine that reads the
 // stream for everybody: they must not block.
 type Handler interface {
-	// Created says that the server has accepted the watch.
-	Created()
+	// Created says that the server has accepted the watch, and at which revision its store is. One below the revision
+	// to watch from means that nothing will come until the store is there.
+	Created(revision int64)
 	// Events delivers all events up to a revision, in order, whole revisions at a time.
 	Events(events []*mvccpb.Event)
 	// Ended is the last call, unless the watch was cancelled. The error is ErrBroken, ErrCompacted or ErrRefused.
@@ -82,7 +83,7 @@ func (s *Watches) Add(key, end string, rev int64, h Handler) *Watch {
 	return w
 }
 
-// Cancel ends the watch. A call of the handler that runs already may still finish after it; none begins.
+// Cancel ends the watch. A call of the handler may still be under way, or about to begin, when it returns.
 func (w *Watch) Cancel() {
 	s := w.set
 	s.mu.Lock()
@@ -273,7 +274,7 @@ func (s *Watches) created(resp *pb.WatchResponse) {
 	case resp.Canceled:
 		w.handler.Ended(reason(resp))
 	default:
-		w.handler.Created()
+		w.handler.Created(resp.GetHeader().GetRevision())
 	}
 }
 
