@@ -6,7 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"github.com/rollcall-io/rollcall/internal/lease"
+	"github.com/rollcall-io/rollcall/internal/wire"
 )
 
 // Sentinel errors. Test for them with [errors.Is]; the text that surrounds them says which service and instance.
@@ -21,6 +24,14 @@ var (
 
 	// ErrDeregistered ends a registration that was deregistered; its Update and Drain return it.
 	ErrDeregistered = lease.ErrReleased
+
+	// ErrNoSpace says that etcd has used up its quota and writes nothing until somebody makes room. What is registered
+	// stays registered, and what leaves can leave.
+	ErrNoSpace = errors.New("etcd is out of space: compact, defragment and disarm its alarm, or raise its quota")
+
+	// ErrUnauthenticated says that etcd does not know who asks, ErrPermissionDenied that it does and will not have it.
+	ErrUnauthenticated  = errors.New("etcd does not accept the credentials")
+	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it")
 
 	// ErrInvalid is what every [InvalidError] is.
 	ErrInvalid = errors.New("invalid")
@@ -59,6 +70,22 @@ func shorten(s string) string {
 		return s
 	}
 	return fmt.Sprintf("%s… (%d bytes)", s[:maxEcho], len(s))
+}
+
+// refused gives etcd's refusals the names that they have here; other errors stay what they are.
+func refused(err error) error {
+	known := wire.EtcdError(err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(known, rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w (%w)", ErrNoSpace, err)
+	case errors.Is(known, rpctypes.ErrUserEmpty), errors.Is(known, rpctypes.ErrAuthFailed), errors.Is(known, rpctypes.ErrInvalidAuthToken):
+		return fmt.Errorf("%w (%w)", ErrUnauthenticated, err)
+	case errors.Is(known, rpctypes.ErrPermissionDenied):
+		return fmt.Errorf("%w (%w)", ErrPermissionDenied, err)
+	}
+	return err
 }
 
 // size is a number of bytes, as an error repeats it.

@@ -67,7 +67,7 @@ func (g *Registration) pending(ctx context.Context, began time.Time, err error) 
 		}
 		return g.registry.unreachable(began, st.LastError, context.Cause(ctx))
 	}
-	return err
+	return refused(err)
 }
 
 // Service returns the name of the service that the instance belongs to.

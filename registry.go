@@ -94,8 +94,8 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 // It waits for etcd as long as ctx allows; ctx bounds this call only, not the registration. With a ctx that has ended
 // it tries nothing. When it returns an error
 // ([InvalidError] before anything reached etcd, [UnreachableError] when ctx ended first, [ErrReplaced] when another
-// process registered the id at the same moment, etcd's own when etcd refused)
-// there is no registration, and whatever part of it may have reached etcd is taken back.
+// process registered the id at the same moment, [ErrNoSpace], [ErrPermissionDenied], [ErrUnauthenticated] or etcd's own
+// when etcd refused) there is no registration, and whatever part of it may have reached etcd is taken back.
 //
 // An id that is registered already is taken over without a gap, as a restarted process takes over its address from
 // the one before it: the former registration, of this or another process, ends with [ErrReplaced], and neither its late
@@ -259,7 +259,7 @@ func (r *Registry) try(ctx context.Context, do func(context.Context) error) erro
 	for attempt := 0; ; attempt++ {
 		err := do(ctx)
 		if err == nil || wire.IsRefusal(err) || errors.Is(err, ErrReplaced) {
-			return err
+			return refused(err)
 		}
 		if ctx.Err() == nil {
 			last = err
