@@ -108,6 +108,100 @@ func (g *guard) overdue(now time.Time) (ids []string, next time.Time) {
 // leased reports whether the instance's key lay under a lease. One without can have been removed only on purpose.
 func (i *Instance) leased() bool { return i.lease != 0 }
 
+// believe asks the guard about the updates, and sees that suspects are settled in time.
+func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Update {
+	present := len(before) - len(f.guard.suspects)
+	for _, u := range updates {
+		_, suspect := f.guard.suspects[u.Instance.ID]
+		switch {
+		case u.Op == Add, u.Op == Modify && suspect:
+			present++
+		case u.Op == Delete && !suspect:
+			present--
+		}
+	}
+	doubted := len(f.guard.suspects)
+	if f.believeOnce {
+		f.believeOnce = false
+		return updates
+	}
+	believed := f.guard.judge(updates, present, reset, time.Now())
+	if n := len(f.guard.suspects); n > doubted {
+		f.logger.Warn("too many instances expired at once to be believed, kept as suspects", "service", f.service, "suspects", n, "present", present, "reset", reset)
+		if f.doubt != nil {
+			f.doubt()
+		}
+	}
+	f.scheduleLocked()
+	return believed
+}
+
+// scheduleLocked sets the timer for the suspect whose time is up first.
+func (f *feed) scheduleLocked() {
+	if f.settle != nil {
+		f.settle.Stop()
+		f.settle = nil
+	}
+	if _, next := f.guard.overdue(time.Time{}); !next.IsZero() && !f.ended {
+		f.settle = time.AfterFunc(time.Until(next), f.settleSuspects)
+	}
+}
+
+// settleSuspects removes the suspects that nobody has heard of for too long.
+func (f *feed) settleSuspects() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids, _ := f.guard.overdue(time.Now())
+	f.dropLocked(ids, true)
+	f.scheduleLocked()
+}
+
+// dropLocked removes instances, sorted by id, that are believed to be gone after all.
+func (f *feed) dropLocked(ids []string, expired bool) {
+	var updates []Update
+	for _, id := range ids {
+		if i, ok := f.view.Get(id); ok {
+			updates = append(updates, Update{Op: Delete, Instance: i, Prev: i, Expired: expired})
+		}
+	}
+	if len(updates) == 0 {
+		return
+	}
+	next := *f.view
+	next.Instances = applyUpdates(f.view.Instances, updates)
+	f.publish(&next, delta{updates: updates})
+}
+
+// suspectsByLease returns the ids of the suspects by the lease that their keys lay under.
+func (f *feed) suspectsByLease() map[int64][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := map[int64][]string{}
+	for id := range f.guard.suspects {
+		if i, ok := f.view.Get(id); ok {
+			ids[i.lease] = append(ids[i.lease], id)
+		}
+	}
+	return ids
+}
+
+// acquit is told that a lease lives: those of its suspects that are still under suspicion did not expire, somebody
+// removed them on purpose.
+func (f *feed) acquit(lease int64, ids []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids = slices.DeleteFunc(ids, func(id string) bool {
+		i, ok := f.view.Get(id)
+		return !ok || !i.Suspect || i.lease != lease
+	})
+	for _, id := range ids {
+		delete(f.guard.suspects, id)
+	}
+	slices.Sort(ids)
+	f.dropLocked(ids, false)
+	f.scheduleLocked()
+}
+
 // question asks etcd about the leases of a feed's suspects. A lease that lives has not expired: its keys were deleted by
 // somebody, which is as good as a goodbye. It is asked only in doubt, for it costs a request for each lease.
 func (r *Registry) question(f *feed) {
