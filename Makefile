@@ -11,7 +11,7 @@ endif
 # git refuses to describe a work tree that another user owns, and then Go refuses to build in it.
 STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
 
-.PHONY: help build run test check lint fmt tidy bench deps
+.PHONY: help build run test check lint fmt tidy bench sim deps
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -37,12 +37,12 @@ lint: ## gofumpt, go vet and staticcheck
 
 fmt: ## format the code
 	$(TOOL) gofumpt -w .
-
 tidy: ## tidy both go.mod files
 	go mod tidy && cd tools && go mod tidy
-
 bench: ## run the benchmarks, six times each, as benchstat wants them
 	go test -run '^$$' -bench . -count 6 ./internal/integration
+sim: ## simulate faults: make sim SEEDS=500
+	go test -timeout 0 -run TestSimulated ./internal/integration -args -sim.seeds=$(or $(SEEDS),200)
 
 deps: ## install what the tests use beyond Go (a C compiler), by apt, if root or if sudo needs no password
 	@test -n "$(RACE)" || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && $(SUDO) apt-get update -qq && \

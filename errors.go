@@ -29,8 +29,10 @@ var (
 	// stays registered, and what leaves can leave.
 	ErrNoSpace = errors.New("etcd is out of space: compact, defragment and disarm its alarm, or raise its quota")
 
-	// ErrUnauthenticated says that etcd does not know who asks, ErrPermissionDenied that it does and will not have it.
-	ErrUnauthenticated  = errors.New("etcd does not accept the credentials")
+	// ErrUnauthenticated says that etcd does not know who asks.
+	ErrUnauthenticated = errors.New("etcd does not accept the credentials")
+
+	// ErrPermissionDenied says that etcd knows who asks and will not have it.
 	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it")
 
 	// ErrInvalid is what every [InvalidError] is.

@@ -20,7 +20,9 @@ var environment = []struct {
 	{flag: "prefix", variable: "ROLLCALL_PREFIX", emptyCounts: true},
 }
 
-func fillFromEnvironment(cmd *cobra.Command) error {
+// fillFromEnvironment returns the variable that each filled flag, such as --etcd, has its value from.
+func fillFromEnvironment(cmd *cobra.Command) (filled map[string]string, err error) {
+	filled = map[string]string{}
 	for _, e := range environment {
 		flag := cmd.Flags().Lookup(e.flag)
 		value, set := os.LookupEnv(e.variable)
@@ -28,10 +30,11 @@ func fillFromEnvironment(cmd *cobra.Command) error {
 			continue
 		}
 		if err := flag.Value.Set(value); err != nil {
-			return fmt.Errorf("invalid %s %q: %w", e.variable, value, err)
+			return nil, fmt.Errorf("invalid %s %q: %w", e.variable, value, err)
 		}
+		filled["--"+e.flag] = e.variable
 	}
-	return nil
+	return filled, nil
 }
 
 // connection is where a command finds etcd and the registry in it.

@@ -10,7 +10,7 @@ import (
 )
 
 func newDemoCommand() *cobra.Command {
-	var cfg demo.Config
+	cfg := demo.Config{For: 20 * time.Second}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Play the whole story on this machine: register, kill, join, drain, and count the failed calls",
@@ -27,7 +27,7 @@ All ports are free ones, all data is temporary, and ROLLCALL_* variables are ign
 		Example: `  rollcall demo
   rollcall demo --for 1m
   rollcall demo --sabotage stop-at-once             see the promises break: exits with 1`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			exe, err := os.Executable()
 			if err != nil {
@@ -41,7 +41,7 @@ All ports are free ones, all data is temporary, and ROLLCALL_* variables are ign
 			return demo.Run(cmd.Context(), cfg)
 		},
 	}
-	cmd.Flags().DurationVar(&cfg.For, "for", 20*time.Second, "how long to make calls; at least "+demo.MinFor.String())
+	cmd.Flags().Var((*lasting)(&cfg.For), "for", "how long to make calls; at least "+lasting(demo.MinFor).String())
 	cmd.Flags().StringVar(&cfg.Sabotage, "sabotage", "", "break something on purpose; "+demo.StopAtOnce+": the drained server just stops")
 	cmd.AddCommand(newDemoServerCommand())
 	return cmd
@@ -55,7 +55,7 @@ func newDemoServerCommand() *cobra.Command {
 		Use:    demoServer,
 		Short:  "Be one server of the demo",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo.RunGreeter(cmd.Context(), cmd.InOrStdin())
 		},

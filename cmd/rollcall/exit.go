@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -24,6 +25,7 @@ const (
 	exitReplaced    = 5
 	exitDenied      = 6
 	exitInterrupted = 130
+	exitUnheard     = 141 // what a shell makes of the death by SIGPIPE that other programs die
 )
 
 var exitMeanings = []struct {
@@ -38,6 +40,7 @@ var exitMeanings = []struct {
 	{exitReplaced, "conflict: the registration was replaced by a newer one of the same id"},
 	{exitDenied, "denied: etcd refused the credentials or the permission"},
 	{exitInterrupted, "interrupted by SIGINT or SIGTERM before it was done"},
+	{exitUnheard, "unheard: whoever read the output has gone; what was registered is deregistered"},
 }
 
 // usageError is a command line that cannot be understood.
@@ -57,6 +60,8 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, syscall.EPIPE):
+		return exitUnheard
 	case wrongUsage, errors.Is(err, rollcall.ErrInvalid):
 		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):

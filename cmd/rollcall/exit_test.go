@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -42,6 +44,7 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 		{"no credentials, raw", t.Context(), fmt.Errorf("x: %w", rpctypes.ErrGRPCUserEmpty), exitDenied},
 		{"refused again and again", t.Context(), &rollcall.UnreachableError{Last: rpctypes.ErrPermissionDenied, Err: context.DeadlineExceeded}, exitDenied},
 		{"wrong credentials", t.Context(), fmt.Errorf("x: %w", status.Error(codes.Unauthenticated, "who?")), exitDenied},
+		{"nobody reads", interrupted, fmt.Errorf("print: %w", &os.PathError{Op: "write", Err: syscall.EPIPE}), exitUnheard},
 		{"closed", t.Context(), rollcall.ErrClosed, exitFailure},
 	} {
 		if got := exitCode(c.ctx, c.err); got != c.want {

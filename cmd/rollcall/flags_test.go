@@ -5,9 +5,22 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+func TestADurationPrintsWithoutWhatIsZero(t *testing.T) {
+	t.Parallel()
+	for want, d := range map[string]time.Duration{
+		"0": 0, "15s": 15 * time.Second, "1m": time.Minute, "1m30s": 90 * time.Second, "24h": 24 * time.Hour, "1h0m1s": time.Hour + time.Second,
+		"10m": 10 * time.Minute, "1h30m": 90 * time.Minute, "300ms": 300 * time.Millisecond,
+	} {
+		if got := lasting(d).String(); got != want {
+			t.Errorf("%d ns prints as %s, want %s", d, got, want)
+		}
+	}
+}
 
 func TestASizeIsBytesOrANumberOfUnits(t *testing.T) {
 	t.Parallel()

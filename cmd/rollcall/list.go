@@ -29,11 +29,15 @@ func newListCommand() *cobra.Command {
 
 With -o json it prints one array: of services, or of instances with the fields service, id, addr, addrs, state, weight,
 zone, version, metadata, ttl (seconds), registered, incarnation and revision; what an instance does not say is left out.
-A service without instances is not found: exit code 4.`,
+A service without instances is not found: exit code 4.
+
+A list is what etcd holds now. Who follows the service may know more: an instance that expired together with most others
+is not believed to be gone at once and stands there as a suspect (state suspect, in JSON "suspect": true); see 'rollcall
+watch --help'.`,
 		Example: `  rollcall list
   rollcall list jie-test
   rollcall list jie-test -o json | jq -r '.[].addr'`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes("[SERVICE]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
 	c.bind(cmd)
@@ -98,6 +102,9 @@ func (c *listCommand) listInstances(ctx context.Context, cmd *cobra.Command, b b
 }
 
 func (c *connection) notFound(service string) error {
-	return &notFoundError{fmt.Sprintf("service %q has no instances under the prefix %q of etcd at %s; 'rollcall list' shows which services have",
-		service, c.prefix, c.etcd.String())}
+	text := fmt.Sprintf("service %q has no instances under the prefix %q of etcd at %s", service, c.prefix, c.etcd.words())
+	if c.prefix != "" { // without one they cannot be listed
+		text += "; 'rollcall list' shows which services have"
+	}
+	return &notFoundError{text}
 }

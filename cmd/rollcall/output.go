@@ -81,10 +81,11 @@ type serviceJSON struct {
 func newServiceJSON(v *rollcall.View) serviceJSON {
 	s := serviceJSON{Service: v.Service, Instances: len(v.Instances)}
 	for _, i := range v.Instances {
-		switch i.State {
-		case rollcall.StateServing:
+		switch {
+		case i.Suspect: // what it said of itself may not be true any more
+		case i.State == rollcall.StateServing:
 			s.Serving++
-		case rollcall.StateDraining:
+		case i.State == rollcall.StateDraining:
 			s.Draining++
 		}
 	}
@@ -111,6 +112,14 @@ func opWord(u rollcall.Update) string {
 		return "expired"
 	}
 	return "left"
+}
+
+// clock is a time of day, with its date unless that is today's.
+func clock(t, now time.Time) string {
+	if t, now := t.Local(), now.Local(); t.Year() != now.Year() || t.YearDay() != now.YearDay() {
+		return t.Format(time.DateTime)
+	}
+	return t.Local().Format(time.TimeOnly)
 }
 
 // printJSON prints v as one JSON value on one line.

@@ -63,13 +63,56 @@ func TestJSONLeavesOutWhatAnInstanceDoesNotSay(t *testing.T) {
 	}
 }
 
+func TestASuspectIsShownAsOne(t *testing.T) {
+	t.Parallel()
+	i := &rollcall.Instance{ID: "a", Addr: "h:1", State: rollcall.StateServing, Suspect: true}
+	if got := instanceCells(i)[2]; got != "suspect" {
+		t.Errorf("its state is shown as %s, want suspect", got)
+	}
+	var b bytes.Buffer
+	if err := printJSON(&b, newInstanceJSON("s", i)); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"state":"serving","suspect":true,`; !strings.Contains(b.String(), want) {
+		t.Errorf("no %s in %s", want, b.String())
+	}
+	for want, u := range map[string]rollcall.Update{
+		"suspect": {Op: rollcall.Modify, Instance: i},
+		"expired": {Op: rollcall.Delete, Instance: i, Expired: true},
+		"left":    {Op: rollcall.Delete, Instance: i},
+		"changed": {Op: rollcall.Modify, Instance: &rollcall.Instance{}, Prev: i},
+	} {
+		if got := opWord(u); got != want {
+			t.Errorf("%v of a suspect is shown as %s, want %s", u.Op, got, want)
+		}
+	}
+	if got := opWord(rollcall.Update{Op: rollcall.Add, Instance: i}); got != "suspect" {
+		t.Errorf("a suspect that is back in the view is shown as %s", got)
+	}
+}
+
+func TestATimeOfAnotherDayHasItsDate(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 0, 10, 0, 0, time.Local)
+	for want, at := range map[string]time.Time{
+		"00:09:59":            now.Add(-time.Second),
+		"2026-11-21 23:50:00": now.Add(-20 * time.Minute),
+		"2025-11-22 00:10:00": now.AddDate(-1, 0, 0),
+	} {
+		if got := clock(at.UTC(), now); got != want {
+			t.Errorf("%v is shown as %s, want %s", at, got, want)
+		}
+	}
+}
+
 func TestServicesAreCountedByState(t *testing.T) {
 	t.Parallel()
 	view := &rollcall.View{Service: "s"}
 	for _, state := range []rollcall.State{rollcall.StateServing, rollcall.StateDraining, rollcall.StateServing, "of-a-later-version"} {
 		view.Instances = append(view.Instances, &rollcall.Instance{State: state})
 	}
-	if diff := cmp.Diff(serviceJSON{Service: "s", Instances: 4, Serving: 2, Draining: 1}, newServiceJSON(view)); diff != "" {
+	view.Instances = append(view.Instances, &rollcall.Instance{State: rollcall.StateServing, Suspect: true})
+	if diff := cmp.Diff(serviceJSON{Service: "s", Instances: 5, Serving: 2, Draining: 1}, newServiceJSON(view)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,8 @@ type registerCommand struct {
 }
 
 func newRegisterCommand() *cobra.Command {
-	c := &registerCommand{}
+	c := &registerCommand{ttl: rollcall.DefaultTTL, metadata: pairs{form: "key=value"}, addrs: pairs{form: "name=host:port"}}
+	c.instance.Weight = rollcall.DefaultWeight
 	cmd := &cobra.Command{
 		Use:   "register SERVICE ADDR",
 		Short: "Register an instance and hold it until interrupted",
@@ -41,15 +43,15 @@ exits with 3. When a newer process registers the same id it lets go and exits wi
 		Example: `  rollcall register jie-test 127.0.0.1:50051
   rollcall register jie-test 10.0.0.7:50051 --weight 50 --zone eu-1a --meta team=a --meta tier=2
   rollcall register jie-test '[2001:db8::7]:50051' --id seven --addr http=10.0.0.7:8080`,
-		Args: cobra.ExactArgs(2),
+		Args: takes("SERVICE", "ADDR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0], args[1]) },
 	}
 	c.bind(cmd)
 	f := cmd.Flags()
 	f.Var(&c.timeout, "timeout", "give up when it is not registered within this `duration`, with exit code 3; 0 keeps trying")
-	f.DurationVar(&c.ttl, "ttl", rollcall.DefaultTTL, "how long it stays visible after this process died without a goodbye: whole seconds, at least 5s")
+	f.Var((*lasting)(&c.ttl), "ttl", "how long it stays visible after this process died without a goodbye: whole seconds, at least 5s")
 	f.StringVar(&c.instance.ID, "id", "", "names the instance within the service; the default is ADDR")
-	f.IntVar(&c.instance.Weight, "weight", rollcall.DefaultWeight, "share of calls relative to the others; 0 means the default")
+	f.Var((*whole)(&c.instance.Weight), "weight", "share of calls relative to the others; 0 means the default")
 	f.StringVar(&c.instance.Zone, "zone", "", "where it runs")
 	f.StringVar(&c.instance.Version, "version", "", "what it runs")
 	f.Var(&c.metadata, "meta", "metadata, `key=value`; may be repeated")
@@ -59,14 +61,14 @@ exits with 3. When a newer process registers the same id it lets go and exits wi
 
 func (c *registerCommand) run(cmd *cobra.Command, service, addr string) error {
 	ctx, out, talk := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	c.instance.Addr, c.instance.Metadata, c.instance.Addrs = addr, c.metadata, c.addrs
+	c.instance.Addr, c.instance.Metadata, c.instance.Addrs = addr, c.metadata.values, c.addrs.values
 	b, err := c.open(talk)
 	if err != nil {
 		return err
 	}
 	defer closeBackend(ctx, b)
 
-	trouble := &outage{talk: talk, where: c.etcd.String()}
+	trouble := &outage{talk: talk, where: c.etcd.words()}
 	reg, err := c.register(ctx, b, service, trouble)
 	if err != nil {
 		return err
@@ -76,10 +78,11 @@ func (c *registerCommand) run(cmd *cobra.Command, service, addr string) error {
 	if err := hold(ctx, b, reg, trouble); err != nil {
 		return fmt.Errorf("%s/%s: %w", service, inst.ID, err)
 	}
+	late := time.After(silence)
 	if trouble.now() {
-		fmt.Fprintf(talk, "deregistering %s/%s; interrupt again to leave it to its TTL\n", service, cell(inst.ID))
+		late = time.After(0)
 	}
-	if err := leave(ctx, reg, c.ttl); err != nil {
+	if err := c.leave(ctx, reg, late, talk); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "deregistered %s/%s\n", service, cell(inst.ID))
@@ -134,14 +137,25 @@ func hold(ctx context.Context, b backend, reg registration, trouble *outage) err
 	}
 }
 
-// leave deregisters within its own time: ctx has ended.
-func leave(ctx context.Context, reg registration, ttl time.Duration) error {
+// leave deregisters within its own time: ctx has ended. When that is not done before late it says what it waits for.
+func (c *registerCommand) leave(ctx context.Context, reg registration, late <-chan time.Time, talk io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
-	if err := reg.Deregister(ctx); err != nil {
-		return fmt.Errorf("%w; the instance stays visible until its TTL of %v has run out", err, ttl)
+	left := make(chan error, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { left <- reg.Deregister(ctx) })
+	for {
+		select {
+		case err := <-left:
+			if err != nil {
+				return fmt.Errorf("%w; the instance stays visible until its TTL of %v has run out", err, c.ttl)
+			}
+			return nil
+		case <-late:
+			fmt.Fprintf(talk, "deregistering %s/%s; interrupt again to leave it to its TTL\n", reg.Service(), cell(reg.Instance().ID))
+		}
 	}
-	return nil
 }
 
 const (
@@ -164,16 +178,16 @@ func (o *outage) look(now, since time.Time, reason error) {
 		fmt.Fprintf(o.talk, "etcd at %s answers again\n", o.where)
 	case !since.IsZero() && (o.said.IsZero() || now.Sub(o.said) >= nagPeriod):
 		o.said = now
-		fmt.Fprintf(o.talk, "no answer from etcd at %s since %s%s; still trying\n", o.where, since.Format(time.TimeOnly), because(reason))
+		fmt.Fprintf(o.talk, "no answer from etcd at %s since %s%s; still trying\n", o.where, clock(since, now), because(o.where, reason))
 	}
 }
 
 // now reports whether etcd did not answer when last looked at.
 func (o *outage) now() bool { return !o.said.IsZero() }
 
-func because(reason error) string {
+func because(where string, reason error) string {
 	if reason == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (%v)", reason)
+	return fmt.Sprintf(" (%s)", strings.TrimPrefix(cause(reason), where+": "))
 }

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -21,6 +25,9 @@ A service says "I am here" and keeps saying it; callers ask "who is there?" and 
 		SilenceErrors: true, // run prints them, once and with what to do next
 		SilenceUsage:  true,
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return &usageError{errors.New(parseBool.ReplaceAllString(err.Error(), ": it is true or false"))}
+	})
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(
 		newServerCommand(),
@@ -33,6 +40,9 @@ A service says "I am here" and keeps saying it; callers ask "who is there?" and 
 	)
 	return root
 }
+
+// parseBool is what Go says of a flag with a value that takes none.
+var parseBool = regexp.MustCompile(`: strconv\.ParseBool: .*`)
 
 // newHelpCommand is cobra's, except that help about something unknown is an error.
 func newHelpCommand() *cobra.Command {
@@ -50,5 +60,21 @@ func newHelpCommand() *cobra.Command {
 			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
+	}
+}
+
+// takes accepts one argument for each name; one in brackets may be left out.
+func takes(names ...string) cobra.PositionalArgs {
+	needed := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.HasPrefix(name, "[") })
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) > len(names):
+			return fmt.Errorf("unexpected argument %q", args[len(names)])
+		case len(args) < len(needed) && len(needed) == 1:
+			return fmt.Errorf("%s is needed", needed[0])
+		case len(args) < len(needed):
+			return fmt.Errorf("%s are needed", strings.Join(needed, " and "))
+		}
+		return nil
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ func TestTheCommandsDoWhatTheScriptsSay(t *testing.T) {
 			"freeport": freeportCommand,
 			"occupy":   occupyCommand,
 			"start":    startCommand,
+			"unheard":  unheardCommand,
 			"end":      endCommand,
 			"exits":    exitsCommand,
 			"waitfor":  waitforCommand,
@@ -91,9 +93,11 @@ func need(ts *testscript.TestScript, neg bool, args []string, least int, usage s
 // etcd start        starts an etcd and points $ROLLCALL_ETCD at it
 // etcd stop|restart with the same data, on the same port
 // etcd put KEY VALUE, etcd del KEY, etcd keys
+// etcd history KEY  prints every value it had, "deleted" where it went
+// etcd revoke       ends every lease, with what lies under it
 // etcd lock         from now on it wants a name and a password
 func etcdCommand(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "etcd start|stop|restart|put|del|keys|lock")
+	need(ts, neg, args, 1, "etcd start|stop|restart|put|del|keys|history|revoke|lock")
 	s := stageOf(ts)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -119,6 +123,15 @@ func etcdCommand(ts *testscript.TestScript, neg bool, args []string) {
 		for _, kv := range answer.Kvs {
 			fmt.Fprintln(out, string(kv.Key))
 		}
+	case "history":
+		printHistory(ctx, ts, s.client, args[1])
+	case "revoke":
+		answer, err := s.client.Leases(ctx)
+		ts.Check(err)
+		for _, lease := range answer.Leases {
+			_, err := s.client.Revoke(ctx, lease.ID)
+			ts.Check(err)
+		}
 	case "lock":
 		_, err := s.client.UserAdd(ctx, "root", "secret")
 		ts.Check(err)
@@ -129,6 +142,24 @@ func etcdCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("etcd %s: unknown", args[0])
 	}
+}
+
+func printHistory(ctx context.Context, ts *testscript.TestScript, client *clientv3.Client, key string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := ts.Stdout()
+	now, err := client.Get(ctx, key)
+	ts.Check(err)
+	for answer := range client.Watch(ctx, key, clientv3.WithRev(1)) {
+		ts.Check(answer.Err())
+		for _, e := range answer.Events {
+			fmt.Fprintln(out, cmp.Or(string(e.Kv.Value), "deleted"))
+			if e.Kv.ModRevision == now.Header.Revision {
+				return
+			}
+		}
+	}
+	ts.Fatalf("the history of %s does not reach revision %d", key, now.Header.Revision)
 }
 
 // freeport NAME... sets each to a loopback port that nothing listens on. The ports lie below those that systems hand
@@ -173,14 +204,26 @@ type process struct {
 // start NAME ARGS... runs rollcall ARGS beside the script, with its output in NAME.out and NAME.err.
 func startCommand(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "start NAME ARGS...")
-	name := args[0]
-	out, err := os.Create(ts.MkAbs(name + ".out"))
+	out, err := os.Create(ts.MkAbs(args[0] + ".out"))
 	ts.Check(err)
+	startProcess(ts, args[0], out, args[1:])
+}
+
+// unheard NAME ARGS... is start with an output whose reader has gone, as of a pipe into "head -c0".
+func unheardCommand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "unheard NAME ARGS...")
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	ts.Check(r.Close())
+	startProcess(ts, args[0], w, args[1:])
+}
+
+func startProcess(ts *testscript.TestScript, name string, out *os.File, args []string) {
 	errs, err := os.Create(ts.MkAbs(name + ".err"))
 	ts.Check(err)
 	bin, err := exec.LookPath("rollcall")
 	ts.Check(err)
-	cmd := exec.Command(bin, args[1:]...)
+	cmd := exec.Command(bin, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = ts.MkAbs("."), out, errs, processEnv(ts)
 	ts.Check(cmd.Start())
 	p := &process{cmd: cmd, done: make(chan struct{})}
@@ -211,7 +254,7 @@ var signals = map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM,
 // end NAME SIGNAL CODE sends a signal ("-" sends none) to what was started, waits until it ends and checks its exit
 // code; -1 is death by the signal. "end NAME SIGNAL go-on" only sends.
 func endCommand(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 3, "end NAME INT|TERM|KILL|- CODE|go-on")
+	need(ts, neg, args, 3, "end NAME INT|TERM|KILL|STOP|- CODE|go-on")
 	p := stageOf(ts).processes[args[0]]
 	if p == nil {
 		ts.Fatalf("%s was not started", args[0])

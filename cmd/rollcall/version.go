@@ -7,16 +7,18 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rollcall-io/rollcall/internal/server"
 )
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of rollcall, of the etcd it carries and of Go",
-		Args:  cobra.NoArgs,
+		Args:  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "rollcall %s\netcd %s\n%s %s/%s\n",
-				buildVersion(), moduleVersion("go.etcd.io/etcd/server/v3"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+				buildVersion(), server.EtcdVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
@@ -28,16 +30,4 @@ func buildVersion() string {
 		return cmp.Or(info.Main.Version, "(devel)")
 	}
 	return "(devel)"
-}
-
-// moduleVersion is the version of a dependency, "unknown" in a binary built without modules.
-func moduleVersion(path string) string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, dep := range info.Deps {
-			if dep.Path == path {
-				return dep.Version
-			}
-		}
-	}
-	return "unknown"
 }

@@ -23,13 +23,18 @@ func newWatchCommand() *cobra.Command {
 		Use:   "watch SERVICE",
 		Short: "See the instances of a service come and go",
 		Long: `See the instances of a service come and go, until interrupted: first those that are there, then one line per change.
-An instance joined, changed, left (said goodbye) or expired (did not, and its TTL ran out).
+An instance joined, changed, left (said goodbye) or expired (did not: its TTL ran out, or somebody removed its key).
+
+It becomes a suspect when that is doubtful: within one TTL more than half of the instances, and at least three, expired, or
+etcd was wiped or restored. Then etcd is more likely to be at fault than all of them, and they may well be alive. A suspect
+stays, with the op and the state suspect and in JSON "suspect": true, until it is heard of again (changed), says goodbye
+(left), or five minutes are over (expired).
 
 With -o json each line is one object: time (UTC, when it was seen), op, and the instance's fields as in 'rollcall list'.
 When etcd goes out of reach or comes back that is said on standard error; nothing is taken back meanwhile.`,
 		Example: `  rollcall watch jie-test
   rollcall watch jie-test -o json | jq -r 'select(.op == "expired").id'`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("SERVICE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0]) },
 	}
 	c.bind(cmd)
@@ -95,7 +100,7 @@ func (p *updatePrinter) begin(instances int) error {
 }
 
 func (p *updatePrinter) print(view *rollcall.View, now time.Time) error {
-	p.printCondition(view)
+	p.printCondition(view, now)
 	for _, u := range view.Updates {
 		var err error
 		if p.format == formatJSON {
@@ -120,14 +125,14 @@ func (p *updatePrinter) printLine(when, op string, cells []string) error {
 }
 
 // printCondition says once that what is shown may be old, and once that it is current again.
-func (p *updatePrinter) printCondition(view *rollcall.View) {
+func (p *updatePrinter) printCondition(view *rollcall.View, now time.Time) {
 	if view.Reset {
 		fmt.Fprintln(p.talk, "etcd's history broke, as by a wipe or a restore; what follows is what it holds now")
 	}
 	if stale := !view.StaleSince.IsZero(); stale != p.stale {
 		p.stale = stale
 		if stale {
-			fmt.Fprintf(p.talk, "no answer from etcd since %s; what was shown is the last that is known\n", view.StaleSince.Format(time.TimeOnly))
+			fmt.Fprintf(p.talk, "no answer from etcd since %s; what was shown is the last that is known\n", clock(view.StaleSince, now))
 		} else {
 			fmt.Fprintln(p.talk, "etcd answers again")
 		}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/rollcall-io/rollcall"
 )
@@ -26,17 +28,28 @@ var flagWords = map[string]string{
 	"name in Instance.Addrs": "the name in --addr",
 }
 
-// inFlagWords is the text of err, with the field of an [rollcall.InvalidError] named as the command line names it.
-func inFlagWords(err error) string {
+// inFlagWords is the text of err, with the field of an [rollcall.InvalidError] named as the command line names it. Filled
+// has the variable, by its flag, that a value is from.
+func inFlagWords(err error, filled map[string]string) string {
 	text := err.Error()
 	for _, bad := range invalidErrors(err) {
 		word, known := flagWords[bad.Field]
+		if _, found := strings.CutPrefix(bad.Field, "Config.Etcd["); found {
+			word, known = "--etcd", true
+		}
 		if name, found := strings.CutPrefix(bad.Field, "Instance.Addrs["); found {
 			word, known = "--addr "+strings.TrimSuffix(name, "]"), true
+		}
+		word = cmp.Or(word, bad.Field)
+		if variable, found := filled[word]; found {
+			word, known = variable, true
 		}
 		if known {
 			text = strings.Replace(text, bad.Error(), (&rollcall.InvalidError{Field: word, Value: bad.Value, Rule: bad.Rule}).Error(), 1)
 		}
+	}
+	if e, ok := errors.AsType[*rollcall.UnreachableError](err); ok {
+		text = strings.Replace(text, e.Error(), unreachable(e, time.Now()), 1)
 	}
 	return text
 }

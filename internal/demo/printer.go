@@ -40,6 +40,8 @@ func (p *printer) update(u rollcall.Update) {
 // happened is the word for a change.
 func happened(u rollcall.Update) string {
 	switch {
+	case u.Op != rollcall.Delete && u.Instance.Suspect:
+		return "suspect"
 	case u.Op == rollcall.Add:
 		return "joined"
 	case u.Op == rollcall.Delete && u.Expired:

@@ -113,7 +113,9 @@ func TestARoleForOneServiceIsEnoughAndNoMore(t *testing.T) {
 	if _, err := root.Delete(within(t, 5*time.Second), dir+"10.0.0.1:1"); err != nil { // the own key is watched too
 		t.Fatal(err)
 	}
-	until(t, w, 5*time.Second, "put back", func(v *rollcall.View) bool { return len(v.Instances) == 1 && v.Instances[0].CreateRevision > 0 && len(v.Updates) > 0 })
+	until(t, w, 20*time.Second, "put back", func(v *rollcall.View) bool {
+		return len(v.Instances) == 1 && v.Instances[0].CreateRevision > 0 && len(v.Updates) > 0
+	})
 
 	_, err = reg.Register(within(t, 10*time.Second), "others", rollcall.Instance{Addr: "10.0.0.1:1"})
 	if !errors.Is(err, rollcall.ErrPermissionDenied) {

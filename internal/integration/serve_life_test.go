@@ -120,7 +120,7 @@ func TestServerThatStopsTellsCallersFirstAndServesMeanwhile(t *testing.T) {
 	t.Parallel()
 	reg := grpcRegistry(t, etcdtest.Start(t))
 	var log bytes.Buffer
-	g := startGreeter(t, reg, rollcallgrpc.WithDrainDelay(time.Second),
+	g := startGreeter(t, reg, rollcallgrpc.WithDrainDelay(4*time.Second), // time for a hundred calls on a busy machine
 		rollcallgrpc.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	conn := direct(t, g)
 	awaitHealth(t, conn, "", healthpb.HealthCheckResponse_SERVING)

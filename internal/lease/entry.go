@@ -113,8 +113,10 @@ func (e *entry) settled(k *Keeper) bool {
 	}
 }
 
-// observe takes note of what lies under the key, and returns why the hold ends, if it does.
-func (e *entry) observe(k *Keeper, o observation) error {
+// observe takes note of what lies under the key, and returns why the hold ends, if it does. Asked says that the hold
+// itself asked, by a transaction that was begun for it: only that is its first read. An event, or the answer to what a
+// former hold asked, may be older than the hold.
+func (e *entry) observe(k *Keeper, o observation, asked bool) error {
 	if e.now.mod == 0 {
 		e.farewellDone = false // should it be ours and unwanted, it came late: it is seen, so it says goodbye
 	}
@@ -128,6 +130,9 @@ func (e *entry) observe(k *Keeper, o observation) error {
 		return nil
 	}
 	first := e.first
+	if first && !asked {
+		return nil
+	}
 	e.first = false
 	switch inc := e.now.incarnation; {
 	case e.now.mod == 0, inc == "", e.now.holder == k.Holder:

@@ -59,7 +59,7 @@ func (o *ownKey) Events(events []*mvccpb.Event) {
 	case e.busy:
 		e.stash = &seen // it may be our own write: judged when that is answered
 	default:
-		o.k.settleLocked(e, e.observe(o.k, seen))
+		o.k.settleLocked(e, e.observe(o.k, seen, false))
 	}
 }
 

@@ -23,6 +23,7 @@ type job struct {
 	step        step
 	version     int
 	incarnation string
+	hold        *Hold // for whom it was begun
 	lease       *lease
 }
 
@@ -95,7 +96,7 @@ func (k *Keeper) takeFromLocked(l *lease) []job {
 
 func (k *Keeper) beginLocked(e *entry, s step) job {
 	e.busy = true
-	j := job{e: e, step: s, version: e.version, lease: e.lease}
+	j := job{e: e, step: s, version: e.version, hold: e.hold, lease: e.lease}
 	if e.hold != nil {
 		j.incarnation = e.hold.incarnation
 	}
@@ -151,12 +152,12 @@ func (k *Keeper) doneLocked(j job, succeeded bool, resp *etcdserverpb.ResponseOp
 	var end error
 	switch {
 	case !succeeded || j.step == read:
-		end = e.observe(k, observation{now: k.contentOf(only(resp.GetResponseRange().GetKvs())), rev: rev})
+		end = e.observe(k, observation{now: k.contentOf(only(resp.GetResponseRange().GetKvs())), rev: rev}, j.hold == e.hold)
 	case j.step == put:
-		if e.first {
-			e.replaces = e.now.incarnation
+		if e.first && j.hold == e.hold {
+			e.first, e.replaces = false, e.now.incarnation
 		}
-		e.known, e.rev, e.written, e.first = true, rev, j.version, false
+		e.known, e.rev, e.written = true, rev, j.version
 		e.now = content{mod: rev, incarnation: j.incarnation, holder: k.Holder, lease: j.lease.id}
 	case j.step == goodbye:
 		e.known, e.rev, e.now.mod = true, rev, rev
@@ -178,7 +179,7 @@ func only(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
 func (k *Keeper) finishLocked(e *entry, end error) {
 	e.busy = false
 	if s := e.stash; s != nil && end == nil && e.known && s.rev > e.rev {
-		end = e.observe(k, *s)
+		end = e.observe(k, *s, false)
 	}
 	e.stash = nil
 	k.settleLocked(e, end)

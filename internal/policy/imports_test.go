@@ -24,6 +24,7 @@ var rooms = map[string]struct {
 	"internal/server":      {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/demo":        {own: []string{".", "rollcallgrpc", "internal/server"}, outside: []string{"google.golang.org/grpc"}},
 	"internal/etcdtest":    {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/goleak", "go.uber.org/zap", "google.golang.org/grpc"}},
+	"internal/simetcd":     {outside: []string{"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/integration": {},
 	"internal/policy":      {},
 	"cmd/rollcall":         {own: []string{".", "internal/server", "internal/demo"}, outside: []string{"github.com/spf13/cobra", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},

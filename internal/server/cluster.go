@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/rollcall-io/rollcall"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -66,7 +68,7 @@ func (c *cluster) await(ctx context.Context) error {
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			return &rollcall.UnreachableError{Endpoints: c.endpoints, Since: since, Last: err, Err: ctx.Err()}
+			return &rollcall.UnreachableError{Endpoints: c.endpoints, Since: since, Last: c.why(err), Err: ctx.Err()}
 		}
 	}
 }
@@ -85,6 +87,19 @@ func (c *cluster) probe(ctx context.Context) error {
 	}
 	if answered(err) {
 		return nil
+	}
+	return err
+}
+
+// why returns what hides behind a try that only ran out of time: the client waits for a connection, and does not say what
+// is wrong with it.
+func (c *cluster) why(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), retryPause)
+	defer cancel()
+	req := &pb.RangeRequest{Key: []byte(c.key), CountOnly: true}
+	_, now := pb.NewKVClient(c.client.ActiveConnection()).Range(ctx, req, grpc.WaitForReady(false))
+	if status.Code(now) == codes.Unavailable {
+		return now
 	}
 	return err
 }
@@ -158,7 +173,7 @@ func (c *cluster) follow(ctx context.Context) {
 			return
 		case err != nil && since.IsZero():
 			since = asked
-			c.logger.Warn("etcd is out of reach; waiting for it", slog.Any("endpoints", c.endpoints), slog.Any("err", err))
+			c.logger.Warn("etcd is out of reach; waiting for it", slog.Any("endpoints", c.endpoints), slog.Any("err", c.why(err)))
 		case err == nil && !since.IsZero():
 			c.logger.Info("etcd is back", slog.Any("endpoints", c.endpoints), slog.Duration("after", time.Since(since).Round(time.Second)))
 			since = time.Time{}

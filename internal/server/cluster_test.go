@@ -88,7 +88,7 @@ func TestAClusterThatDoesNotAnswerIsNamed(t *testing.T) {
 	if diff := cmp.Diff([]string{etcd.Endpoint()}, unreachable.Endpoints); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
 	}
-	wantText(t, err, etcd.Endpoint())
+	wantText(t, err, etcd.Endpoint(), "connection refused")
 }
 
 func TestAStopDuringTheWaitForAClusterIsClean(t *testing.T) {

@@ -92,7 +92,7 @@ func (c Config) validateEtcd() []error {
 			hostPort = u.Host
 		}
 		if host, port, err := net.SplitHostPort(hostPort); err != nil || host == "" || strings.Contains(hostPort, "/") || !validPort(port) || port == "0" {
-			errs = append(errs, invalid(fmt.Sprintf("Etcd[%d]", i), strconv.Quote(endpoint), "an endpoint is host:port, http://host:port or https://host:port (--etcd)"))
+			errs = append(errs, invalid(fmt.Sprintf("Etcd[%d]", i), strconv.Quote(endpoint), "an endpoint is host:port, http://host:port or https://host:port"))
 		}
 	}
 	return errs
@@ -101,17 +101,17 @@ func (c Config) validateEtcd() []error {
 func (c Config) validateClientURL() error {
 	u, err := url.Parse(c.ClientURL)
 	if err != nil || u.Scheme != "http" || u.Path != "" || u.RawQuery != "" || u.User != nil || !validPort(u.Port()) {
-		return invalid("ClientURL", strconv.Quote(c.ClientURL), "a client URL is http://host:port with nothing after it (--client-url)")
+		return invalid("ClientURL", strconv.Quote(c.ClientURL), "a client URL is http://host:port with nothing after it")
 	}
 	if u.Hostname() == "localhost" {
 		return nil
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
 	if err != nil {
-		return invalid("ClientURL", strconv.Quote(c.ClientURL), `the host to listen on is an IP address or "localhost" (--client-url)`)
+		return invalid("ClientURL", strconv.Quote(c.ClientURL), `the host to listen on is an IP address or "localhost"`)
 	}
 	if !ip.IsLoopback() && !c.Insecure {
-		return invalid("ClientURL", strconv.Quote(c.ClientURL), "a server without authentication listens on loopback only, such as 127.0.0.1 (--client-url), unless it is told otherwise (--insecure)")
+		return invalid("ClientURL", strconv.Quote(c.ClientURL), "a server without authentication listens on loopback only, such as 127.0.0.1, unless it is told otherwise (--insecure)")
 	}
 	return nil
 }
@@ -123,14 +123,14 @@ func validPort(port string) bool {
 
 func (c Config) validateHistory() error {
 	if c.History < minHistory {
-		return invalid("History", c.History, fmt.Sprintf("a history is at least %v (--history)", minHistory))
+		return invalid("History", c.History, fmt.Sprintf("a history is at least %v", minHistory))
 	}
 	return nil
 }
 
 func (c Config) validateQuota() error {
 	if c.QuotaBytes < minQuotaBytes {
-		return invalid("QuotaBytes", c.QuotaBytes, fmt.Sprintf("a quota is at least %d bytes, 16 MiB (--quota)", minQuotaBytes))
+		return invalid("QuotaBytes", c.QuotaBytes, fmt.Sprintf("a quota is at least %d bytes, 16 MiB", minQuotaBytes))
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (c Config) validateQuota() error {
 func (c Config) validatePrefix() error {
 	_, err := rollcall.Open(clientv3.Config{}, rollcall.WithPrefix(c.Prefix))
 	if e, ok := errors.AsType[*rollcall.InvalidError](err); ok && e.Field == "prefix" {
-		return invalid("Prefix", e.Value, e.Rule+" (--prefix)")
+		return invalid("Prefix", e.Value, e.Rule)
 	}
 	return nil
 }

@@ -87,10 +87,10 @@ func TestValidateFindsEveryProblem(t *testing.T) {
 	}
 }
 
-func TestAProblemNamesTheValueTheRuleAndTheFlag(t *testing.T) {
+func TestAProblemNamesTheValueAndTheRule(t *testing.T) {
 	t.Parallel()
 	err := server.Config{ClientURL: "http://0.0.0.0:2379", History: time.Second}.Validate()
-	wantText(t, err, `"http://0.0.0.0:2379"`, "loopback", "--client-url", "--insecure", "1s", "1m0s", "--history")
+	wantText(t, err, `"http://0.0.0.0:2379"`, "loopback", "--insecure", "1s", "1m0s")
 }
 
 func TestAnInvalidConfigTouchesNothing(t *testing.T) {

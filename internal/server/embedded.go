@@ -24,6 +24,9 @@ const (
 	stopGrace = 500 * time.Millisecond
 )
 
+// EtcdVersion returns the version of the etcd that can be embedded, such as "3.7.3".
+func EtcdVersion() string { return version.Version }
+
 // embedded is an etcd in this process.
 type embedded struct {
 	etcd     *embed.Etcd
@@ -106,7 +109,7 @@ func (e *embedded) info(prefix string) Info {
 		DataDir:   cfg.Dir,
 		ClientURL: client.String(),
 		Endpoints: []string{client.Host},
-		Version:   version.Version,
+		Version:   EtcdVersion(),
 		Prefix:    prefix,
 	}
 }

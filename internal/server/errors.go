@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 )
 
 // PortError says that the embedded etcd cannot listen where it should, usually because something listens there already.
@@ -17,7 +18,11 @@ func (e *PortError) Error() string {
 	if op, ok := errors.AsType[*net.OpError](reason); ok {
 		reason = op.Err // without the address, which is said here
 	}
-	return fmt.Sprintf("listen on %s: %v; stop what listens there, or choose another address with --client-url http://host:port", e.Addr, reason)
+	advice := "choose another address with --client-url http://host:port"
+	if errors.Is(e.Err, syscall.EADDRINUSE) {
+		advice = "stop what listens there, or " + advice
+	}
+	return fmt.Sprintf("listen on %s: %v; %s", e.Addr, reason, advice)
 }
 
 func (e *PortError) Unwrap() error { return e.Err }

@@ -12,7 +12,7 @@ type Info struct {
 	DataDir   string   // of the embedded etcd, absolute; "" with an existing cluster
 	ClientURL string   // of the embedded etcd, its port the real one; "" with an existing cluster
 	Endpoints []string // etcd's, for clients: host:port, or what Config.Etcd named
-	Version   string   // etcd's, such as "3.7.3"; of an existing cluster's members that told theirs, the lowest
+	Version   string   // etcd's, such as "3.7.3"; of an existing cluster's members the lowest told; "" when none told its
 	Prefix    string   // where the registry's keys lie
 }
 

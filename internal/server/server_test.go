@@ -205,9 +205,20 @@ func TestATakenPortIsNamedAndTheDataDirectoryLeftAlone(t *testing.T) {
 	if portErr.Addr != taken.Addr().String() {
 		t.Errorf("the error names %s, want %s", portErr.Addr, taken.Addr())
 	}
-	wantText(t, err, taken.Addr().String(), "in use", "--client-url")
+	wantText(t, err, taken.Addr().String(), "in use", "stop what listens there", "--client-url")
 	if _, err := os.Stat(cfg.DataDir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the data directory was touched: %v", err)
+	}
+}
+
+func TestNobodyIsToldToStopWhatDoesNotListen(t *testing.T) {
+	t.Parallel()
+	cfg := onFreePort(t.TempDir())
+	cfg.ClientURL, cfg.Insecure = "http://192.0.2.1:2379", true // reserved for documents: no machine has it
+	err := refused(t, cfg)
+	wantText(t, err, "192.0.2.1:2379", "--client-url")
+	if strings.Contains(err.Error(), "stop") {
+		t.Errorf("error %q advises to stop something", err)
 	}
 }
 

@@ -1,0 +1,8 @@
+//go:build unix
+
+package main
+
+import "syscall"
+
+// STOP lets what was started hang: its connections stay open and it does nothing.
+func init() { signals["STOP"] = syscall.SIGSTOP }

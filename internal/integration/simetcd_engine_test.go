@@ -1,0 +1,53 @@
+package integration
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/simetcd"
+)
+
+// The engine runs in simulated time as it does in real time: connections, heartbeats, watches and probes.
+func TestTheEngineLivesTenMinutesInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := simetcd.New(simetcd.Options{Members: []string{"m1", "m2", "m3"}})
+		defer func() {
+			sim.Stop()
+			synctest.Wait()
+		}()
+		cfg := rollcall.ClientConfig(sim.Endpoints()...)
+		cfg.DialOptions = append(cfg.DialOptions, sim.DialOption())
+		reg := must[*rollcall.Registry](t)(rollcall.Open(cfg))
+		defer func() {
+			if err := reg.Close(bounded(t)); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}()
+		register(t, reg, "greeter", rollcall.Instance{Addr: "10.0.0.1:1"})
+		w := reg.Watch("greeter")
+		defer w.Close()
+		mustEqual(t, "instances", len(next(t, w).Instances), 1)
+		for range 10 { // every fault that a minority can have, each shorter than a lease lives
+			victim := sim.Leader()
+			victim.Hang()
+			time.Sleep(20 * time.Second)
+			victim.Resume()
+			victim.Cut()
+			time.Sleep(20 * time.Second)
+			victim.Heal()
+			victim.Restart()
+			time.Sleep(20 * time.Second)
+		}
+		for _, r := range sim.History() {
+			if r.Cause == "expiry" {
+				t.Errorf("revision %d at %v took a live instance", r.Revision, r.At)
+			}
+		}
+		mustEqual(t, "leases ever granted", sim.Count("LeaseGrant"), 1)
+		if n := sim.Count("LeaseKeepAlive"); n < 100 {
+			t.Errorf("%d heartbeats in ten minutes", n)
+		}
+	})
+}
