@@ -124,6 +124,21 @@ func TestWhatASlowReaderSkippedIsMerged(t *testing.T) {
 	}
 }
 
+func TestAMassExpiryLargerThanTheRingIsTold(t *testing.T) {
+	r := newFollower(t)
+	var puts, gones []follow.Change
+	for i := range ringUpdates + 1 {
+		puts = append(puts, put(fmt.Sprint(i), 1, ""))
+		gones = append(gones, gone(fmt.Sprint(i), 2))
+	}
+	r.apply(1, puts...)
+	r.next()
+	r.apply(2, gones...)
+	if got := r.next().Updates; len(got) != len(gones) || !got[0].Expired {
+		t.Errorf("%d updates, want %d that expired: %+v", len(got), len(gones), got[0])
+	}
+}
+
 func TestStalenessIsAViewOfItsOwn(t *testing.T) {
 	r := newFollower(t)
 	r.f.Stale(time.Now(), errors.New("no etcd yet"))

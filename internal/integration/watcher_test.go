@@ -232,10 +232,25 @@ func TestValuesThatCannotBeReadAreSkippedCountedAndHarmless(t *testing.T) {
 		t.Errorf("the last good value is gone: %+v", i)
 	}
 	mustEqual(t, "skipped", reg.Status().Services[0].Skipped, int64(len(garbage)+1))
-	mustEqual(t, "logged", log.count("cannot be read"), len(garbage)+1)
 	if v, err := reg.Lookup(within(t, 5*time.Second), "svc"); err != nil || len(v.Instances) != 2 {
 		t.Errorf("Lookup over garbage: %v, %v", v, err)
 	}
+	mustEqual(t, "logged by the watcher, and not again by Lookup", log.count("cannot be read"), len(garbage)+1)
+}
+
+func TestANextWhoseContextHasEndedTakesNoView(t *testing.T) {
+	t.Parallel()
+	reg, etcd := start(t)
+	w := watch(t, reg, "svc")
+	before := next(t, w)
+	put(t, etcd.Client(t), "rollcall/services/svc/a", bare)
+	eventually(t, 5*time.Second, "a newer view", func() bool { return reg.Status().Services[0].Revision > before.Revision })
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v, err := w.Next(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("Next after its context ended: %v, %v", v, err)
+	}
+	mustEqual(t, "the view is still to come", describe(next(t, w).Updates), []string{"add a"})
 }
 
 func TestALinearizableWatcherSeesWhatWasWrittenBefore(t *testing.T) {

@@ -12,8 +12,9 @@ import (
 // ownKey watches one key of ours: what others do to it is noticed at once, not at the next heartbeat, which would not
 // see it at all.
 type ownKey struct {
-	k *Keeper
-	e *entry
+	k    *Keeper
+	e    *entry
+	from int64 // what was known when the watch was asked for; by the time it is created the entry may be further
 }
 
 // watchLocked begins to watch an entry's key, from just after what is known of it.
@@ -21,7 +22,7 @@ func (k *Keeper) watchLocked(e *entry) {
 	if e.watch != nil || e.rev == 0 || k.stopped {
 		return
 	}
-	e.own = &ownKey{k: k, e: e}
+	e.own = &ownKey{k: k, e: e, from: e.rev}
 	e.watch = k.watches.Add(e.key, "", e.rev+1, e.own)
 }
 
@@ -37,7 +38,7 @@ func (k *Keeper) unwatchLocked(e *entry) {
 func (o *ownKey) Created(revision int64) {
 	o.k.mu.Lock()
 	defer o.k.mu.Unlock()
-	if e := o.e; e.own == o && revision < e.rev {
+	if e := o.e; e.own == o && revision < o.from {
 		o.k.unwatchLocked(e)
 		e.known = false
 		o.k.dirtyLocked(e)
