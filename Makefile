@@ -8,7 +8,7 @@ RACE := $(shell { go list -race runtime && $$(go env CC) -E -xc -include stdlib.
 ifeq ($(RACE),)
 export CGO_ENABLED := 0
 endif
-# git refuses to describe a work tree that another user owns, and then Go refuses to build in it.
+# git refuses to describe a work tree of another user, and then Go refuses to build in it.
 STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
 
 .PHONY: help build run test check lint fmt tidy bench sim deps
@@ -24,12 +24,12 @@ run: ## build, then run the demo: etcd, servers and a caller, with a crash and a
 	@bin/rollcall demo
 
 test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
+# Eight at a time: most of them wait for etcd, not for a processor.
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
-	go test $(RACE) -shuffle=on -parallel 8 ./... # most of the time they wait for etcd, not for a processor
+	go test $(RACE) -shuffle=on -parallel 8 ./...
 
 check: lint ## lint and the short tests: the loop while you work (the default)
-	go test $(RACE) -short ./...
-
+	go test $(RACE) -short -parallel 8 ./...
 lint: ## gofumpt, go vet and staticcheck
 	@out=$$($(TOOL) gofumpt -l .) && test -z "$$out" || { echo "not formatted, see make fmt: $$out"; exit 1; }
 	go vet ./...

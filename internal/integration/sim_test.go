@@ -36,6 +36,8 @@ func forSeeds(t *testing.T, run func(t *testing.T, seed uint64)) {
 	})
 	if *simSeed != 0 {
 		seeds = []uint64{*simSeed}
+	} else if testing.Short() {
+		seeds = seeds[:1]
 	}
 	name := t.Name()
 	for _, seed := range seeds {
