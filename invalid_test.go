@@ -165,6 +165,15 @@ func TestOpenRefusesABadConfiguration(t *testing.T) {
 	}
 }
 
+func TestOpenWithAPasswordWaitsForEtcdAndSaysWhere(t *testing.T) {
+	cfg := ClientConfig("127.0.0.1:1")
+	cfg.Username, cfg.Password, cfg.DialTimeout = "me", "secret", 100*time.Millisecond
+	_, err := Open(cfg)
+	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestWithoutAPrefixWhatWouldMixIsRefused(t *testing.T) {
 	reg := deaf(t, WithPrefix(""))
 	if _, err := reg.Services(t.Context()); !errors.Is(err, ErrInvalid) {

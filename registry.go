@@ -47,7 +47,8 @@ type Registry struct {
 // Open makes a registry with an etcd client of its own, which Close closes. It does not wait for etcd, nor need it to
 // be up; an error means that cfg or an option is invalid. See [ClientConfig].
 //
-// Only with a user name and password in cfg does it wait, for a token: up to cfg.DialTimeout, or 5 s when that is 0.
+// Only with a user name and password in cfg does it wait, for a token: up to cfg.DialTimeout, or 5 s when that is 0. The
+// error is then an [UnreachableError].
 func Open(cfg clientv3.Config, opts ...Option) (*Registry, error) {
 	if err := newSettings(opts).err; err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
@@ -58,9 +59,13 @@ func Open(cfg clientv3.Config, opts ...Option) (*Registry, error) {
 	if cfg.Username != "" && cfg.DialTimeout == 0 {
 		cfg.DialTimeout = 5 * time.Second
 	}
+	began := time.Now()
 	client, err := clientv3.New(cfg)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &UnreachableError{Endpoints: cfg.Endpoints, Since: began, Err: err}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open registry: etcd client: %w", err)
+		return nil, fmt.Errorf("open registry: etcd client: %w", refused(err))
 	}
 	r := New(client, opts...)
 	r.owns = true

@@ -14,7 +14,7 @@ type Status struct {
 	// UnreachableSince is when etcd stopped answering the registry's heartbeats and writes; zero while it answers or
 	// was not asked. LastError is what the last failed try met.
 	UnreachableSince time.Time
-	LastError        error
+	LastError        error // see above; nil when there was none
 
 	Leases   []LeaseStatus   // one per TTL in use and 1,000 registrations, sorted by TTL
 	Services []ServiceStatus // those followed by a watcher now or a moment ago, sorted by name
@@ -22,18 +22,18 @@ type Status struct {
 
 // LeaseStatus is about one lease and the registrations it keeps.
 type LeaseStatus struct {
-	ID            int64 // etcd's; 0 while there is none
-	TTL           time.Duration
-	Registrations int
-	LastHeartbeat time.Time // the last one that etcd confirmed; zero before the first
+	ID            int64         // etcd's; 0 while there is none
+	TTL           time.Duration // as wanted
+	Registrations int           // that it keeps now
+	LastHeartbeat time.Time     // the last one that etcd confirmed; zero before the first
 }
 
 // ServiceStatus is about one followed service.
 type ServiceStatus struct {
-	Service    string
-	Revision   int64 // of the newest view; 0 before the first
-	Instances  int
-	Watchers   int
+	Service    string    // its name
+	Revision   int64     // of the newest view; 0 before the first
+	Instances  int       // in the newest view
+	Watchers   int       // of this registry, open now
 	StaleSince time.Time // as in View
 	Err        error     // why it is stale
 	Skipped    int64     // values that could not be read, each write counted once

@@ -31,7 +31,7 @@ func (o Op) String() string {
 
 // Update is one change of one instance between two views.
 type Update struct {
-	Op       Op
+	Op       Op        // what happened
 	Instance *Instance // as it is now; for Delete, as it was last known
 	Prev     *Instance // as it was in the view before; nil for Add. Modify with another Incarnation is a restart
 
@@ -43,7 +43,7 @@ type Update struct {
 // View is the complete set of a service's instances at a revision. It is immutable: views share their instances and
 // slices with one another and with every other reader, who must not change them.
 type View struct {
-	Service   string
+	Service   string      // its name
 	Revision  int64       // etcd's revision as of which the view is complete
 	Instances []*Instance // all of them, sorted by ID
 
