@@ -58,7 +58,8 @@ func RunGreeter(ctx context.Context, stdin io.Reader) error {
 
 func (a assignment) serve(ctx context.Context, reg *rollcall.Registry, lis net.Listener, orphaned <-chan struct{}) error {
 	srv := grpc.NewServer()
-	pb.RegisterGreeterServer(srv, greeter{id: a.ID})
+	g := &greeter{id: a.ID, called: make(chan struct{}, 1)}
+	pb.RegisterGreeterServer(srv, g)
 	serving := context.WithoutCancel(ctx)
 	serving, drain := context.WithCancel(serving)
 	defer drain()
@@ -77,7 +78,8 @@ func (a assignment) serve(ctx context.Context, reg *rollcall.Registry, lis net.L
 	case <-ctx.Done():
 	}
 	if a.Sabotage == StopAtOnce {
-		srv.Stop() // and no goodbye: with this return the process ends
+		g.awaitCall() // on a starved machine there may be none in hand just now, and nothing to see
+		srv.Stop()    // and no goodbye: with this return the process ends
 		return nil
 	}
 	drain()
@@ -92,10 +94,29 @@ func (a assignment) serve(ctx context.Context, reg *rollcall.Registry, lis net.L
 
 type greeter struct {
 	pb.UnimplementedGreeterServer
-	id string
+	id     string
+	called chan struct{} // holds a token after a call has begun
 }
 
-func (g greeter) SayHello(ctx context.Context, in *pb.HelloRequest) (*pb.HelloReply, error) {
+// awaitCall waits for a call to begin, for at most a second.
+func (g *greeter) awaitCall() {
+	select {
+	case <-g.called: // an old one
+	default:
+	}
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	select {
+	case <-g.called:
+	case <-late.C:
+	}
+}
+
+func (g *greeter) SayHello(ctx context.Context, in *pb.HelloRequest) (*pb.HelloReply, error) {
+	select {
+	case g.called <- struct{}{}:
+	default:
+	}
 	work := time.NewTimer(leastWork + rand.N(moreWork))
 	defer work.Stop()
 	select {
