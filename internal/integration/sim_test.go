@@ -312,3 +312,42 @@ func TestSimulatedDisastersLoseNothingForGood(t *testing.T) {
 		s.close()
 	})
 }
+
+// Each member hangs in turn, the one that the watch is on among them, and says nothing of it.
+func TestSimulatedMembersThatHangLeaveNoViewBehindInSilence(t *testing.T) {
+	forSeeds(t, func(t *testing.T, seed uint64) {
+		s := newSimulation(t, seed)
+		for n := range 6 {
+			m := s.cluster.Member(n % 3)
+			s.note("hang %s", m.Name())
+			m.Hang()
+			time.Sleep(time.Duration(s.rnd.IntN(5000)) * time.Millisecond)
+			id := fmt.Sprintf("late-%d", n)
+			if err := s.cluster.PutKey(simDir+id, bare, 0); err != nil {
+				t.Fatal(err)
+			}
+			s.note("put %s", id)
+			s.seenOrStale(id, 10*time.Second)
+			m.Resume()
+			s.note("resume %s", m.Name())
+			s.cluster.DeleteKey(simDir + id)
+		}
+		s.settle(20 * time.Second)
+		s.noneExpired()
+		s.close()
+	})
+}
+
+// seenOrStale waits for a view that has an instance, or says that it may be missing some.
+func (s *simulation) seenOrStale(id string, within time.Duration) {
+	ctx := s.ctx(within)
+	for {
+		v, err := s.watcher.Next(ctx)
+		if err != nil {
+			s.fail("%s was put %v ago, and the view neither has it nor says that it is stale", id, within)
+		}
+		if _, has := v.Get(id); has || !v.StaleSince.IsZero() {
+			return
+		}
+	}
+}
