@@ -45,7 +45,7 @@ func (g *guard) judge(updates []Update, present int, reset bool, now time.Time) 
 	for _, u := range updates {
 		if u.Op == Delete && u.Expired && u.Instance.leased() {
 			lost++
-			g.recent = append(g.recent, loss{u.Prev, now})
+			g.recent = append(g.recent, loss{u.Instance, now})
 		}
 	}
 	all := len(g.recent) + len(g.suspects)

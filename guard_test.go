@@ -132,6 +132,18 @@ func TestKeysWithoutALeaseCannotExpire(t *testing.T) {
 	}
 }
 
+func TestASuspectIsAsItWasLastKnown(t *testing.T) {
+	r := guarded(t, 3)
+	changed := put("a", 2, `,"TTL":15,"Weight":7`)
+	changed.Lease = 7
+	r.apply(5, changed, gone("a", 3), gone("b", 4), gone("c", 5))
+	v := r.next()
+	if i, _ := v.Get("a"); i == nil || !i.Suspect || i.Weight != 7 {
+		t.Errorf("suspect: %+v", i)
+	}
+	r.f.end()
+}
+
 func TestASuspectIsSettledByWhatItSays(t *testing.T) {
 	r := guarded(t, 4)
 	r.apply(2, gone("a", 2), gone("b", 2), gone("c", 2))

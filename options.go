@@ -53,7 +53,8 @@ func WithDirectory(dir string) Option {
 
 // WithLogger gives the registry a logger. The default logs nothing; nil is the default.
 //
-// Info is for a timeline (a registration or its loss), Warn for what will heal by itself (etcd out of reach).
+// Info is for a timeline (a registration or its loss), Warn for what will heal by itself (etcd out of reach). The handler
+// is called while the registry holds its locks: it must not call the registry, and one that blocks holds up heartbeats.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) {
 		if l == nil {
