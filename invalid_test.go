@@ -165,12 +165,31 @@ func TestOpenRefusesABadConfiguration(t *testing.T) {
 	}
 }
 
-func TestOpenWithAPasswordWaitsForEtcdAndSaysWhere(t *testing.T) {
+func TestOpenWithAPasswordDoesNotWaitForEtcd(t *testing.T) {
 	cfg := ClientConfig("127.0.0.1:1")
-	cfg.Username, cfg.Password, cfg.DialTimeout = "me", "secret", 100*time.Millisecond
-	_, err := Open(cfg)
-	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("got %v", err)
+	cfg.Username, cfg.Password = "me", "secret"
+	reg, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := reg.Lookup(ctx, "a"); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("Lookup: %v", err)
+	}
+	if _, err := reg.Register(ctx, "a", Instance{Addr: "h:1"}); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("Register: %v", err)
+	}
+	if err := reg.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func TestOpenWithAPasswordRefusesABadConfigurationAtOnce(t *testing.T) {
+	cfg := ClientConfig("127.0.0.1:1")
+	cfg.Username, cfg.Password, cfg.Token = "me", "secret", "token"
+	if _, err := Open(cfg); err == nil {
+		t.Error("a token beside a password: no error")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -25,7 +26,7 @@ import (
 // to one etcd member at a time, and only when it needs them.
 type Registry struct {
 	settings
-	client    *clientv3.Client
+	client    *wire.Client
 	owns      bool   // the client is ours to close
 	holder    string // random id of this registry, see Instance.Holder
 	beats     *wire.Line
@@ -47,39 +48,63 @@ type Registry struct {
 // Open makes a registry with an etcd client of its own, which Close closes. It does not wait for etcd, nor need it to
 // be up; an error means that cfg or an option is invalid. See [ClientConfig].
 //
-// Only with a user name and password in cfg does it wait, for a token: up to cfg.DialTimeout, or 5 s when that is 0. The
-// error is then an [UnreachableError].
+// With a user name and password in cfg the client logs in by itself as soon as etcd answers. A password that is refused
+// is what every call returns, as [ErrUnauthenticated]; it is tried again after 1 s and at last every 30 s.
 func Open(cfg clientv3.Config, opts ...Option) (*Registry, error) {
-	if err := newSettings(opts).err; err != nil {
-		return nil, fmt.Errorf("open registry: %w", err)
+	s := newSettings(opts)
+	if s.err != nil {
+		return nil, fmt.Errorf("open registry: %w", s.err)
 	}
 	if len(cfg.Endpoints) == 0 {
 		return nil, fmt.Errorf("open registry: %w", invalid("Config.Endpoints", "", "at least one etcd endpoint is needed, such as 127.0.0.1:2379"))
 	}
-	if cfg.Username != "" && cfg.DialTimeout == 0 {
-		cfg.DialTimeout = 5 * time.Second
-	}
-	began := time.Now()
-	client, err := clientv3.New(cfg)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = &UnreachableError{Endpoints: cfg.Endpoints, Since: began, Err: err}
-	}
+	client, err := openClient(cfg, s.logger)
 	if err != nil {
-		return nil, fmt.Errorf("open registry: etcd client: %w", refused(err))
+		return nil, fmt.Errorf("open registry: etcd client: %w", err)
 	}
-	r := New(client, opts...)
+	r := newRegistry(client, s)
 	r.owns = true
+	r.wg.Go(func() { client.Run(r.ctx) })
 	return r, nil
+}
+
+// openClient makes a client at once, unless that takes etcd's answer: then it tries only whether cfg is valid.
+func openClient(cfg clientv3.Config, logger *slog.Logger) (*wire.Client, error) {
+	asks := cfg.Username != "" && cfg.Password != "" || cfg.RejectOldCluster
+	silent := cfg
+	if asks {
+		if cfg.Token != "" {
+			return nil, clientv3.ErrMutuallyExclusiveCfg
+		}
+		silent.Username, silent.Password, silent.RejectOldCluster = "", "", false
+	}
+	client, err := clientv3.New(silent)
+	if err != nil {
+		return nil, err
+	}
+	if !asks {
+		return wire.Given(client, logger), nil
+	}
+	client.Close()
+	return wire.Login(cfg, logger), nil
 }
 
 // New makes a registry over the caller's etcd client, which stays the caller's: Close leaves it open. New does no I/O
 // and never fails: with a nil client or an invalid option every call on the registry returns the error that says so.
+//
+// The client's configuration cannot be read back. When it is seen to break what the registry promises with that of
+// [ClientConfig], a warning is logged once.
 func New(client *clientv3.Client, opts ...Option) *Registry {
-	r := &Registry{settings: newSettings(opts), client: client, holder: rand.Text(), feeds: map[string]*feed{}}
-	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	s := newSettings(opts)
 	if client == nil {
-		r.err = errors.Join(r.err, &InvalidError{Field: "client", Value: "nil", Rule: "a registry needs an etcd client"})
+		s.err = errors.Join(s.err, &InvalidError{Field: "client", Value: "nil", Rule: "a registry needs an etcd client"})
 	}
+	return newRegistry(wire.Given(client, s.logger), s)
+}
+
+func newRegistry(client *wire.Client, s settings) *Registry {
+	r := &Registry{settings: s, client: client, holder: rand.Text(), feeds: map[string]*feed{}}
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if r.err != nil {
 		return r
 	}
@@ -204,12 +229,12 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 	var names []string
 	err := r.try(ctx, func(ctx context.Context) error {
 		names = names[:0]
-		_, err := r.source.List(ctx, r.layout.services, func(_ follow.Header, kv *mvccpb.KeyValue) {
+		_, err := r.source.ListKeys(ctx, r.layout.services, func(_ follow.Header, kv *mvccpb.KeyValue) {
 			name, ok := r.layout.serviceOf(string(kv.Key))
 			if ok && (len(names) == 0 || names[len(names)-1] != name) {
 				names = append(names, name)
 			}
-		}, clientv3.WithKeysOnly())
+		})
 		return err
 	})
 	if err != nil {

@@ -36,17 +36,29 @@ func (r *Registry) Remove(ctx context.Context, service, id string) error {
 }
 
 func (r *Registry) removeKey(ctx context.Context, id, key string) error {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
-	defer cancel()
-	found, err := r.client.Get(ctx, key)
-	if err != nil || len(found.Kvs) == 0 {
-		return err
-	}
-	mod, err := r.sayGoodbye(ctx, id, found.Kvs[0])
+	conn, err := r.streams.Conn()
 	if err != nil {
 		return err
 	}
-	resp, err := r.client.Txn(ctx).
+	call, cancel := conn.Call(ctx, operationTimeout)
+	defer cancel()
+	err = removeWith(call, conn.KV(), id, key)
+	if err != nil && !wire.IsRefusal(err) && !errors.Is(err, ErrReplaced) && ctx.Err() == nil {
+		r.streams.Drop(conn)
+	}
+	return err
+}
+
+func removeWith(ctx context.Context, kv clientv3.KV, id, key string) error {
+	found, err := kv.Get(ctx, key)
+	if err != nil || len(found.Kvs) == 0 {
+		return err
+	}
+	mod, err := sayGoodbye(ctx, kv, id, found.Kvs[0])
+	if err != nil {
+		return err
+	}
+	resp, err := kv.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).
 		Then(clientv3.OpDelete(key)).Commit()
 	if err == nil && !resp.Succeeded {
@@ -57,22 +69,22 @@ func (r *Registry) removeKey(ctx context.Context, id, key string) error {
 
 // sayGoodbye writes the farewell over a value and returns the revision to delete. A value that cannot be read, or a
 // farewell that etcd refuses, goes without.
-func (r *Registry) sayGoodbye(ctx context.Context, id string, kv *mvccpb.KeyValue) (mod int64, err error) {
-	i, err := decodeInstance(id, kv.Value)
+func sayGoodbye(ctx context.Context, kv clientv3.KV, id string, item *mvccpb.KeyValue) (mod int64, err error) {
+	i, err := decodeInstance(id, item.Value)
 	if err != nil || i.State == stateLeaving {
-		return kv.ModRevision, nil
+		return item.ModRevision, nil
 	}
 	farewell, err := i.farewell()
 	if err != nil {
-		return kv.ModRevision, nil
+		return item.ModRevision, nil
 	}
-	key := string(kv.Key)
-	resp, err := r.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).
+	key := string(item.Key)
+	resp, err := kv.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", item.ModRevision)).
 		Then(clientv3.OpPut(key, string(farewell), clientv3.WithIgnoreLease())).Commit()
 	switch {
 	case err != nil && wire.IsRefusal(err):
-		return kv.ModRevision, nil
+		return item.ModRevision, nil
 	case err != nil:
 		return 0, err
 	case !resp.Succeeded:

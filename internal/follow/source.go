@@ -57,15 +57,24 @@ func (s *Source) Run(ctx context.Context) {
 // List reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
 // is linearizable: it contains every write that was acknowledged to anybody before. When it fails, visit may have been
 // called, and the next List goes to the next member.
-func (s *Source) List(ctx context.Context, prefix string, visit Visit, opts ...clientv3.OpOption) (Header, error) {
-	conn, err := s.line.Conn()
-	if err != nil {
+func (s *Source) List(ctx context.Context, prefix string, visit Visit) (Header, error) {
+	return s.list(ctx, &lister{key: prefix, visit: visit})
+}
+
+// ListKeys is List without values and leases.
+func (s *Source) ListKeys(ctx context.Context, prefix string, visit Visit) (Header, error) {
+	return s.list(ctx, &lister{key: prefix, visit: visit, keysOnly: true})
+}
+
+func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
+	if l.conn, err = s.line.Conn(); err != nil {
 		return Header{}, err
 	}
-	h, err := list(ctx, conn, prefix, visit, opts...)
+	l.end = clientv3.GetPrefixRangeEnd(l.key)
+	h, err = l.list(ctx)
 	if err != nil && !wire.IsRefusal(err) && ctx.Err() == nil {
-		s.line.Drop(conn)
-		return h, fmt.Errorf("%s: %w", conn.Endpoint, err)
+		s.line.Drop(l.conn)
+		return h, fmt.Errorf("%s: %w", l.conn.Endpoint, err)
 	}
 	return h, err
 }

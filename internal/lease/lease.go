@@ -138,13 +138,13 @@ func (k *Keeper) over(l *lease) bool {
 }
 
 func (k *Keeper) tryGrant(l *lease) error {
-	k.mu.Lock()
-	l.tried = true
-	k.mu.Unlock()
 	conn, err := k.Line.Conn()
 	if err != nil {
 		return err
 	}
+	k.mu.Lock()
+	l.tried = true
+	k.mu.Unlock()
 	ctx, cancel := conn.Call(k.ctx, writeTimeout)
 	defer cancel()
 	_, err = pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})

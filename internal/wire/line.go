@@ -24,7 +24,7 @@ var (
 // Line is a connection to one etcd member after another. Whoever finds the present one bad drops it, and everybody's
 // next Conn is to the next member. It dials with the client's credentials and tokens.
 type Line struct {
-	client *clientv3.Client
+	client *Client
 
 	mu      sync.Mutex
 	current *Conn
@@ -37,7 +37,8 @@ type Conn struct {
 	*grpc.ClientConn
 	Endpoint string
 
-	kv clientv3.KV
+	kv       clientv3.KV
+	streamed bool // a stream costs no login
 
 	open context.Context // ends when the connection is closed
 	end  context.CancelFunc
@@ -60,7 +61,7 @@ func (c *Conn) close() {
 }
 
 // NewLine returns a line over the client's endpoints. Nothing is dialled before it is needed.
-func NewLine(client *clientv3.Client) *Line {
+func NewLine(client *Client) *Line {
 	return &Line{client: client, next: rand.IntN(1 << 16)}
 }
 
@@ -74,19 +75,26 @@ func (l *Line) Conn() (*Conn, error) {
 	if l.current != nil {
 		return l.current, nil
 	}
-	endpoints := l.client.Endpoints()
+	client, err := l.client.get()
+	if errors.Is(err, errClientClosed) {
+		l.client.complain(err.Error(), "close the registry first")
+	}
+	if err != nil {
+		return nil, err
+	}
+	endpoints := client.Endpoints()
 	if len(endpoints) == 0 {
 		return nil, errNoEndpoints
 	}
 	endpoint := endpoints[l.next%len(endpoints)]
 	l.next++
-	conn, err := l.client.Dial(endpoint)
+	conn, err := client.Dial(endpoint)
 	if err != nil {
 		return nil, err
 	}
 	l.current = &Conn{
-		ClientConn: conn, Endpoint: endpoint,
-		kv: clientv3.NewKVFromKVClient(failFast{pb.NewKVClient(conn)}, l.client),
+		ClientConn: conn, Endpoint: endpoint, streamed: client.Username == "",
+		kv: clientv3.NewKVFromKVClient(ownKV{pb.NewKVClient(conn)}, client),
 	}
 	l.current.open, l.current.end = context.WithCancel(context.Background())
 	return l.current, nil

@@ -3,13 +3,11 @@ package wire
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 var (
@@ -23,9 +21,6 @@ var (
 	ErrRefused = errors.New("watch refused")
 )
 
-// answerTimeout is how long the server may take to open a stream or to answer the creation of a watch.
-const answerTimeout = 3 * time.Second
-
 // Handler is told what happens to a watch. Its methods are called one at a time, on the goroutine that reads the
 // stream for everybody: they must not block.
 type Handler interface {
@@ -38,21 +33,20 @@ type Handler interface {
 	Ended(err error)
 }
 
-// Watches holds any number of watches on one raw watch stream of our own. Creations are pipelined: etcd's client waits
-// for the answer to one before it sends the next, 2,000 a second.
+// Watches holds any number of watches on raw watch streams of our own. Creations are pipelined: etcd's client waits for
+// the answer to one before it sends the next, 2,000 a second.
+//
+// Usually there is one stream. Etcd checks new watches by the token that their stream was opened with: when that has
+// died, a fresh stream takes the new ones, and the old one goes on with those that it has.
 type Watches struct {
 	line *Line
 
 	mu      sync.Mutex
 	lastID  int64
-	queue   []*Watch         // to be created, in order
-	cancels []int64          // ids to be cancelled on the server
-	pending []*Watch         // sent and unanswered: answers come in this order
-	active  map[int64]*Watch // created
-	reached int64            // the revision up to which etcd has said that all of them are
-	news    chan struct{}    // closed and replaced when reached changes, or the stream ends
-	ask     bool             // send a progress request
-	wake    chan struct{}    // holds one token when there is something to send
+	queue   []*Watch      // to be created, in order
+	streams []*stream     // open, oldest first; the last one takes new watches unless its token has died
+	news    chan struct{} // closed and replaced when a stream got further, or ended
+	wake    chan struct{} // holds one token when there may be something to create
 }
 
 // Watch is one watch. It ends once: by its owner's Cancel, or by itself, with a call of Ended.
@@ -63,13 +57,15 @@ type Watch struct {
 	rev      int64
 	handler  Handler
 	sent     time.Time
+	on       *stream         // that has created it; guarded by set.mu
 	canceled bool            // guarded by set.mu
+	again    bool            // it was refused once for the token of its stream
 	partial  []*mvccpb.Event // fragments of one response; touched by the reader only
 }
 
 // NewWatches returns an empty set. Run must run for anything to happen.
 func NewWatches(line *Line) *Watches {
-	return &Watches{line: line, active: map[int64]*Watch{}, news: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return &Watches{line: line, news: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 // Add watches key, or the range from key to end when end is not "", from a revision on, that revision included.
@@ -79,7 +75,7 @@ func (s *Watches) Add(key, end string, rev int64, h Handler) *Watch {
 	s.lastID++
 	w := &Watch{set: s, id: s.lastID, key: key, end: end, rev: rev, handler: h}
 	s.queue = append(s.queue, w)
-	s.poke()
+	s.pokeLocked()
 	return w
 }
 
@@ -92,33 +88,44 @@ func (w *Watch) Cancel() {
 		return
 	}
 	w.canceled = true
-	if s.active[w.id] == w {
-		delete(s.active, w.id)
-		s.cancels = append(s.cancels, w.id)
-		s.poke()
+	if st := w.on; st != nil && st.active[w.id] == w {
+		delete(st.active, w.id)
+		st.cancels = append(st.cancels, w.id)
+		st.poke()
 	}
 }
 
-func (s *Watches) poke() {
+// pokeLocked wakes whoever creates watches: the stream that takes them, or Run, which opens one.
+func (s *Watches) pokeLocked() {
+	if n := len(s.streams); n > 0 && !s.streams[n-1].dead {
+		s.streams[n-1].poke()
+		return
+	}
+	token(s.wake)
+}
+
+// token puts one into a channel that holds one.
+func token(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
+// healthy is how long a stream must have lived for its end to be the first trouble, not more of the same.
+const healthy = 10 * time.Second
+
 // Run serves the watches until ctx ends. Watches that are left then are dropped without a call.
 func (s *Watches) Run(ctx context.Context) {
-	for attempt := 0; ; attempt++ {
-		if !s.waitForWork(ctx) {
-			return
-		}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for attempt := 0; s.waitForWork(ctx); attempt++ {
 		opened := time.Now()
-		err := s.serve(ctx)
-		if ctx.Err() != nil {
-			return
+		if st, err := s.open(ctx); err == nil {
+			wg.Go(func() { st.run(ctx) })
+			<-st.replace // by a fresh one; it may go on
 		}
-		s.endAll(fmt.Errorf("%w: %w", ErrBroken, err))
-		if time.Since(opened) > 10*time.Second {
+		if time.Since(opened) > healthy {
 			attempt = 0
 		}
 		if !Sleep(ctx, Backoff(attempt)) {
@@ -127,199 +134,33 @@ func (s *Watches) Run(ctx context.Context) {
 	}
 }
 
+// waitForWork waits until a watch is to be created and no stream is there to do it.
 func (s *Watches) waitForWork(ctx context.Context) bool {
-	select {
-	case <-s.wake:
-		s.poke()
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// serve runs one stream to its end, which is always an error.
-func (s *Watches) serve(ctx context.Context) error {
-	conn, err := s.line.Conn()
-	if err != nil {
-		return err
-	}
-	defer s.line.Drop(conn) // whatever ended the stream: the next one tries the next member
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
-	watchdog := time.AfterFunc(answerTimeout, func() { cancel(fmt.Errorf("%s does not answer", conn.Endpoint)) })
-	defer watchdog.Stop()
-	stream, err := pb.NewWatchClient(conn).Watch(clientv3.WithRequireLeader(ctx))
-	if err != nil {
-		return causeOr(ctx, err)
-	}
-	watchdog.Stop()
-
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := s.send(ctx, stream); err != nil {
-			cancel(err)
-		}
-	})
-	err = causeOr(ctx, s.receive(stream))
-	cancel(err)
-	wg.Wait()
-	return err
-}
-
-// causeOr prefers the reason why we cancelled a stream to the stream's own word for it.
-func causeOr(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
-}
-
-// send creates and cancels watches on the stream as they are asked for, and sees that creations are answered.
-func (s *Watches) send(ctx context.Context, stream pb.Watch_WatchClient) error {
-	tick := time.NewTicker(answerTimeout / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if s.unanswered() {
-				return errors.New("the creation of a watch was not answered")
-			}
-		case <-s.wake:
-			for _, req := range s.takeRequests() {
-				if err := stream.Send(req); err != nil {
-					return nil // receive knows the reason
-				}
-			}
-		}
-	}
-}
-
-func (s *Watches) unanswered() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.pending) > 0 && time.Since(s.pending[0].sent) > answerTimeout
-}
-
-func (s *Watches) takeRequests() []*pb.WatchRequest {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	requests := make([]*pb.WatchRequest, 0, len(s.queue)+len(s.cancels))
-	for _, w := range s.queue {
-		if w.canceled {
-			continue
-		}
-		w.sent = time.Now()
-		s.pending = append(s.pending, w)
-		requests = append(requests, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-			CreateRequest: &pb.WatchCreateRequest{
-				Key: []byte(w.key), RangeEnd: []byte(w.end), StartRevision: w.rev, WatchId: w.id, Fragment: true,
-			},
-		}})
-	}
-	for _, id := range s.cancels {
-		requests = append(requests, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{
-			CancelRequest: &pb.WatchCancelRequest{WatchId: id},
-		}})
-	}
-	if s.ask {
-		requests = append(requests, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{
-			ProgressRequest: &pb.WatchProgressRequest{},
-		}})
-	}
-	s.queue, s.cancels, s.ask = nil, nil, false
-	return requests
-}
-
-func (s *Watches) receive(stream pb.Watch_WatchClient) error {
-	for {
-		resp, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		switch {
-		case resp.Created:
-			s.created(resp)
-		case resp.Canceled:
-			s.ended(resp)
-		case len(resp.Events) > 0:
-			s.events(resp)
-		case resp.WatchId == everyWatch:
-			s.progress(resp.GetHeader().GetRevision())
-		}
-	}
-}
-
-func (s *Watches) created(resp *pb.WatchResponse) {
-	s.mu.Lock()
-	if len(s.pending) == 0 {
+	for ctx.Err() == nil {
+		s.mu.Lock()
+		work := len(s.queue) > 0
 		s.mu.Unlock()
-		return // an answer to nothing we asked
-	}
-	w := s.pending[0]
-	s.pending = s.pending[1:]
-	switch {
-	case w.canceled && !resp.Canceled:
-		s.cancels = append(s.cancels, w.id)
-		s.poke()
-	case !w.canceled && !resp.Canceled:
-		s.active[w.id] = w
-	}
-	gone := w.canceled
-	s.mu.Unlock()
-	switch {
-	case gone:
-	case resp.Canceled:
-		w.handler.Ended(reason(resp))
-	default:
-		w.handler.Created(resp.GetHeader().GetRevision())
-	}
-}
-
-func (s *Watches) ended(resp *pb.WatchResponse) {
-	s.mu.Lock()
-	w := s.active[resp.WatchId]
-	delete(s.active, resp.WatchId)
-	s.mu.Unlock()
-	if w != nil {
-		w.handler.Ended(reason(resp))
-	}
-}
-
-func reason(resp *pb.WatchResponse) error {
-	if resp.CompactRevision != 0 {
-		return ErrCompacted
-	}
-	return fmt.Errorf("%w: %s", ErrRefused, resp.CancelReason)
-}
-
-func (s *Watches) events(resp *pb.WatchResponse) {
-	s.mu.Lock()
-	w := s.active[resp.WatchId]
-	s.mu.Unlock()
-	if w == nil {
-		return
-	}
-	if w.partial != nil || resp.Fragment {
-		w.partial = append(w.partial, resp.Events...)
-		if resp.Fragment {
-			return
+		if work {
+			return true
 		}
-		resp.Events, w.partial = w.partial, nil
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+		}
 	}
-	w.handler.Events(resp.Events)
+	return false
 }
 
-// everyWatch is the id in an answer to a progress request: it speaks for all watches of the stream.
-const everyWatch = -1
-
-func (s *Watches) progress(revision int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reached = revision
-	s.newsLocked()
+// end tells watches that they have ended, except those that were cancelled.
+func end(watches []*Watch, err error) {
+	for _, w := range watches {
+		w.set.mu.Lock()
+		canceled := w.canceled
+		w.set.mu.Unlock()
+		if !canceled {
+			w.handler.Ended(err)
+		}
+	}
 }
 
 func (s *Watches) newsLocked() {
@@ -335,15 +176,10 @@ func (s *Watches) Reach(ctx context.Context, revision int64, limit time.Duration
 	again := time.NewTicker(limit / 10) // etcd does not answer while one of the watches catches up
 	defer again.Stop()
 	for {
-		s.mu.Lock()
-		if len(s.active) == 0 || s.reached >= revision {
-			s.mu.Unlock()
+		behind, news := s.behind(revision)
+		if !behind {
 			return true
 		}
-		s.ask = true
-		s.poke()
-		news := s.news
-		s.mu.Unlock()
 		select {
 		case <-news:
 		case <-again.C:
@@ -355,26 +191,23 @@ func (s *Watches) Reach(ctx context.Context, revision int64, limit time.Duration
 	}
 }
 
-// endAll tells every watch that the server knew or was told of; those still queued go to the next stream.
-func (s *Watches) endAll(err error) {
+// behind reports whether a stream has not reached a revision, and asks those that have not.
+func (s *Watches) behind(revision int64) (behind bool, news <-chan struct{}) {
 	s.mu.Lock()
-	var ended []*Watch
-	for _, w := range s.pending {
-		if !w.canceled {
-			ended = append(ended, w)
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		if len(st.active) > 0 && st.reached < revision {
+			behind, st.ask = true, true
+			st.poke()
 		}
 	}
-	for _, w := range s.active {
-		ended = append(ended, w)
-	}
-	s.pending, s.cancels, s.active = nil, nil, map[int64]*Watch{}
-	s.ask, s.reached = false, 0
+	return behind, s.news
+}
+
+func (s *Watches) removeLocked(st *stream) {
+	s.streams = slices.DeleteFunc(s.streams, func(o *stream) bool { return o == st })
 	s.newsLocked()
 	if len(s.queue) > 0 {
-		s.poke()
-	}
-	s.mu.Unlock()
-	for _, w := range ended {
-		w.handler.Ended(err)
+		s.pokeLocked()
 	}
 }

@@ -1,0 +1,135 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/connectivity"
+)
+
+var (
+	errLoggingIn    = errors.New("etcd has not answered the login yet")
+	errClientClosed = errors.New("the etcd client was closed before the registry")
+)
+
+// Client is the etcd client behind the connections, there from the start or made in the background: to exchange a
+// password for a token clientv3.New waits for etcd, and fails while it is away.
+type Client struct {
+	logger    *slog.Logger
+	endpoints []string        // as configured
+	cfg       clientv3.Config // of a client that is to be made
+
+	mu         sync.Mutex
+	client     *clientv3.Client // nil: not made yet
+	err        error            // why not
+	complaints map[string]bool  // those made
+	slow       bool             // the client's own connection was found down at the last look
+}
+
+// Given wraps a client that somebody else made.
+func Given(client *clientv3.Client, logger *slog.Logger) *Client {
+	return &Client{logger: logger, client: client, complaints: map[string]bool{}}
+}
+
+// Login returns a client that Run makes.
+func Login(cfg clientv3.Config, logger *slog.Logger) *Client {
+	return &Client{logger: logger, endpoints: cfg.Endpoints, cfg: cfg, err: errLoggingIn, complaints: map[string]bool{}}
+}
+
+const (
+	loginTimeout = 3 * time.Second  // of one try
+	maxRefused   = 30 * time.Second // between tries with a password that etcd refuses: each costs it a bcrypt
+)
+
+// Run makes a client that is not there yet: it tries until it succeeds or ctx ends, which also ends what the client does.
+func (c *Client) Run(ctx context.Context) {
+	if c.client != nil {
+		return
+	}
+	cfg := c.cfg
+	cfg.Context = ctx
+	if cfg.DialTimeout == 0 {
+		cfg.DialTimeout = loginTimeout
+	}
+	refused := time.Second
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		client, err := clientv3.New(cfg)
+		c.mu.Lock()
+		c.client, c.err = client, err
+		c.mu.Unlock()
+		if err == nil {
+			return
+		}
+		c.logger.Debug("login to etcd failed, trying again", "err", err)
+		pause := Backoff(attempt)
+		if IsRefusal(err) {
+			pause = refused/2 + rand.N(refused/2)
+			refused = min(2*refused, maxRefused)
+		}
+		Sleep(ctx, pause)
+	}
+}
+
+// get returns the client, or why there is none.
+func (c *Client) get() (*clientv3.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client != nil && c.client.Ctx().Err() != nil {
+		return nil, errClientClosed
+	}
+	return c.client, c.err
+}
+
+// Endpoints returns etcd's endpoints, as far as they are known.
+func (c *Client) Endpoints() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		return c.endpoints
+	}
+	return c.client.Endpoints()
+}
+
+// Close closes the client, if it was made.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client != nil {
+		c.client.Close()
+	}
+}
+
+// complain warns once that the client is seen to break what the registry promises with it: its configuration cannot be
+// read back from a client that somebody else made.
+func (c *Client) complain(what, remedy string) {
+	c.mu.Lock()
+	said := c.complaints[what]
+	c.complaints[what] = true
+	c.mu.Unlock()
+	if !said {
+		c.logger.Warn("the etcd client is not fit for a registry, see ClientConfig: "+what, "remedy", remedy)
+	}
+}
+
+// LookAt is called when an answer has just come over one of our own connections. The client's own connection may then
+// be down for a moment; found so twice in a row, some seconds apart, it waits for its backoff.
+func (c *Client) LookAt() {
+	client, err := c.get()
+	if err != nil {
+		return
+	}
+	down := client.ActiveConnection().GetState() == connectivity.TransientFailure
+	c.mu.Lock()
+	twice := down && c.slow
+	c.slow = down
+	c.mu.Unlock()
+	if twice {
+		c.complain("it stays away from an etcd that answers: tokens are fetched over its connection, and leases can run out meanwhile",
+			"grpc.WithConnectParams with a MaxDelay of 1s in Config.DialOptions")
+	}
+}
