@@ -224,6 +224,16 @@ func (f *feed) newer(seq uint64, last *View) (v *View, number uint64, wait <-cha
 	return &next, f.seq, nil
 }
 
+// size returns how many instances there are in the newest view.
+func (f *feed) size() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.view == nil {
+		return 0
+	}
+	return len(f.view.Instances)
+}
+
 func (f *feed) lastErr() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -113,8 +113,19 @@ func newRegistry(client *wire.Client, s settings) *Registry {
 		r.snapshots = &snapshotDir{path: r.snapshotDir, logger: r.logger}
 	}
 	r.source = follow.NewSource(r.streams, r.logger)
-	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Logger: r.logger})
+	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Fleet: r.fleet, Logger: r.logger})
 	return r
+}
+
+// fleet estimates how many instances there are, by the views that there are.
+func (r *Registry) fleet() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, f := range r.feeds {
+		n += f.size()
+	}
+	return n
 }
 
 // Register makes an instance visible and keeps it visible: under a lease that is renewed by heartbeats, granted again

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/rollcall-io/rollcall/internal/lease"
 )
 
 // maxReadLen is the reader's cap on one value: larger ones are skipped.
@@ -155,11 +157,14 @@ func (i *Instance) readMetadata(raw json.RawMessage) {
 	}
 }
 
-// ownerOf tells the lease engine who wrote a value: its incarnation and holder, both "" for anything else.
-func ownerOf(value []byte) (incarnation, holder string) {
-	var r struct{ Incarnation, Holder string }
-	if json.Unmarshal(value, &r) != nil {
-		return "", ""
+// ownerOf tells the lease engine who wrote a value; nobody for anything else than ours.
+func ownerOf(value []byte) lease.Owner {
+	var r struct {
+		Incarnation, Holder string
+		TTL                 int64
 	}
-	return r.Incarnation, r.Holder
+	if json.Unmarshal(value, &r) != nil {
+		return lease.Owner{}
+	}
+	return lease.Owner{Incarnation: r.Incarnation, Holder: r.Holder, TTL: time.Duration(min(max(r.TTL, 0), int64(MaxTTL/time.Second))) * time.Second}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/rollcall-io/rollcall/internal/lease"
 )
 
 func TestAnInstanceSurvivesItsValue(t *testing.T) {
@@ -97,8 +99,8 @@ func TestTheFarewellReadsAsGone(t *testing.T) {
 	if got, err := decodeInstance("h:1", value); err != nil || got.State != stateLeaving {
 		t.Errorf("%s: %v, %v", value, got, err)
 	}
-	if inc, holder := ownerOf(value); inc != "a" || holder != "b" {
-		t.Errorf("owner of %s: %q, %q", value, inc, holder)
+	if got, want := ownerOf(value), (lease.Owner{Incarnation: "a", Holder: "b"}); got != want {
+		t.Errorf("owner of %s: %v", value, got)
 	}
 }
 

@@ -142,7 +142,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		key := string(kv.Key)
 		found[key] = kv.ModRevision
 		// Read without the lock: no watch is open now. In another history the same revision is another write.
-		if f.known[key] != kv.ModRevision || broken || at.before(f.at) || at.Revision < f.revision {
+		if f.known[key] != kv.ModRevision || broken || at.Before(f.at) || at.Revision < f.revision {
 			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease})
 		}
 	})
@@ -156,7 +156,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 			changes = append(changes, Change{Key: key, Deleted: true, Revision: at.Revision})
 		}
 	}
-	reset := f.broken || at.before(f.at) || at.Revision < f.revision
+	reset := f.broken || at.Before(f.at) || at.Revision < f.revision
 	f.known, f.at, f.revision, f.broken, f.listed = found, at, at.Revision, false, true
 	f.sink.Apply(Batch{Header: at, Changes: changes, Relisted: true, Reset: reset})
 	f.freshLocked() // the list is current, whatever becomes of the watch

@@ -65,11 +65,10 @@ func (l *lister) page(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if l.at.Revision == 0 || l.at.Cluster == 0 {
-		l.at.Cluster, l.at.Term = page.Header.GetClusterId(), page.Header.GetRaftTerm()
-		if l.at.Revision == 0 {
-			l.at.Revision = page.Header.GetRevision()
-		}
+	if h := wire.HeaderOf(page.Header); l.at.Revision == 0 {
+		l.at = h
+	} else {
+		l.at.Cluster, l.at.Term = h.Cluster, h.Term
 	}
 	l.take(page.Kvs)
 	return page.More && len(page.Kvs) > 0, nil

@@ -114,11 +114,12 @@ func (s *Source) probe(ctx context.Context) {
 		s.line.Drop(conn) // with all watches on it: they begin again on the next member
 		return
 	}
-	broken := header.before(s.seen)
+	conn.LookAtClient()
+	broken := header.Before(s.seen)
 	s.seen = header
 	behind := false
 	for f, held := range positions {
-		if broken || header.before(held) {
+		if broken || header.Before(held) {
 			f.lost(header)
 		} else if header.Revision > held.Revision {
 			behind = true
@@ -145,24 +146,11 @@ func (s *Source) read(ctx context.Context, conn *wire.Conn, key string) (Header,
 	if err != nil {
 		return Header{}, err
 	}
-	return headerOf(resp.Header), nil
+	return wire.HeaderOf(resp.Header), nil
 }
 
 // Header says where in etcd's history an answer is from.
-type Header struct {
-	Cluster, Term uint64
-	Revision      int64
-}
-
-func headerOf(h *pb.ResponseHeader) Header {
-	return Header{Cluster: h.GetClusterId(), Term: h.GetRaftTerm(), Revision: h.GetRevision()}
-}
-
-// before reports whether a linearizable answer is from another history than the one held was part of: in one history
-// nothing ever goes back. Nothing is before the zero Header.
-func (h Header) before(held Header) bool {
-	return held != Header{} && (h.Cluster != held.Cluster || h.Revision < held.Revision || h.Term < held.Term)
-}
+type Header = wire.Header
 
 func (s *Source) add(f *Follower) {
 	s.mu.Lock()

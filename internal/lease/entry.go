@@ -12,11 +12,10 @@ import (
 
 // content is what lies under a key in etcd.
 type content struct {
-	mod         int64 // revision of its last write; 0: the key is absent
-	incarnation string
-	holder      string
-	value       []byte
-	lease       int64
+	Owner
+	mod   int64 // revision of its last write; 0: the key is absent
+	value []byte
+	lease int64
 }
 
 // entry is one key on the books: what we want of it, and what we know of it. The keeper's mu guards all of it.
@@ -38,6 +37,7 @@ type entry struct {
 	queued   bool          // it stands in its lease's dirty queue
 	alone    bool          // etcd refused a transaction that it was part of: next time it goes alone
 	refusal  error         // etcd's last definite no
+	refused  int           // how many it has said in a row
 	stash    *observation  // the newest event that came while busy
 	watch    *wire.Watch   // on the key itself
 	own      *ownKey       // the handler of that watch
@@ -49,8 +49,10 @@ type entry struct {
 
 	// Ownership. A first write replaces what its first read finds; later ones replace nothing, our own, or what the first
 	// one replaced.
-	first    bool   // the key has not been read for this hold yet
-	replaces string // incarnation that the first read found
+	first    bool     // the key has not been read for this hold yet
+	replaces string   // incarnation that the first read found
+	epoch    int      // of etcd's history in which the hold last had the key
+	contest  *contest // with what a broken history brought back; nil: none
 
 	farewellDone bool // the goodbye was written, or etcd refused it
 }
@@ -60,6 +62,17 @@ type observation struct {
 	now content
 	rev int64
 }
+
+// contest is a key that another holder has after etcd's history broke. It may be a ghost, of a holder that this one
+// replaced or outlived: that ends with its lease. One that outlives its TTL is alive.
+type contest struct {
+	mod   int64 // the write that was found
+	over  bool  // it has had its time
+	timer *time.Timer
+}
+
+// ghostGrace is what a ghost gets beside its TTL: a lease ends up to a second late.
+const ghostGrace = 2 * time.Second
 
 func (e *entry) want(value, farewell []byte) {
 	e.value, e.farewell = value, farewell
@@ -88,6 +101,8 @@ func (e *entry) step(k *Keeper) step {
 		return nothing
 	case !e.known:
 		return read
+	case e.hold != nil && e.contest != nil:
+		return nothing
 	case e.hold != nil:
 		return put
 	case !e.farewellDone && e.farewell != nil:
@@ -106,7 +121,7 @@ func (e *entry) settled(k *Keeper) bool {
 		return e.rev != 0 && e.written == e.version && e.now.mod != 0 && e.now.lease == e.lease.id
 	case e.now.mod == 0:
 		return true
-	case e.now.holder != k.Holder && e.now.lease != e.lease.id:
+	case e.now.Holder != k.Holder && e.now.lease != e.lease.id:
 		return true // another's: not ours to touch
 	default:
 		return k.closing && e.farewellDone // the revocation does the rest
@@ -126,26 +141,64 @@ func (e *entry) observe(k *Keeper, o observation, asked bool) error {
 		e.written = e.version
 	}
 	e.now.value = nil // compared, and not needed again
-	if e.hold == nil {
+	if e.hold == nil || e.first && !asked {
 		return nil
 	}
 	first := e.first
-	if first && !asked {
+	e.first = false
+	if first && e.now.Incarnation != "" && e.now.Incarnation != e.hold.incarnation {
+		e.replaces = e.now.Incarnation
+	}
+	if first || !e.foreign(k, e.now) {
+		e.settleContest()
 		return nil
 	}
-	e.first = false
-	switch inc := e.now.incarnation; {
-	case e.now.mod == 0, inc == "", e.now.holder == k.Holder:
+	return e.judgeForeign(k)
+}
+
+// hear takes note of an event. It does not tell in which history it happened: whether it ends the hold a read decides.
+func (e *entry) hear(k *Keeper, o observation) error {
+	if e.hold != nil && !e.first && e.foreign(k, o.now) {
+		e.known = false
 		return nil
-	case inc == e.hold.incarnation && !first:
-		return ErrReplaced // the registration moved to another keeper: it goes on there
-	case inc == e.hold.incarnation, inc == e.replaces:
-		return nil
-	case first:
-		e.replaces = inc
-		return nil
-	default:
+	}
+	return e.observe(k, o, false)
+}
+
+// foreign reports whether content is another registration's, not the one that was replaced; or ours, that moved to
+// another keeper and goes on there.
+func (e *entry) foreign(k *Keeper, c content) bool {
+	switch {
+	case c.mod == 0, c.Incarnation == "", c.Holder == k.Holder:
+		return false
+	}
+	return c.Incarnation == e.hold.incarnation || c.Incarnation != e.replaces
+}
+
+// judgeForeign decides about a key that another holder has. In an unbroken history it has taken the key over.
+func (e *entry) judgeForeign(k *Keeper) error {
+	switch {
+	case e.epoch == k.epoch && e.contest == nil:
 		return ErrReplaced
+	case e.contest != nil && (e.contest.over || e.contest.mod != e.now.mod):
+		return ErrReplaced // it is written or renewed: its holder lives
+	case e.contest == nil:
+		c := &contest{mod: e.now.mod}
+		c.timer = k.laterLocked(e, e.now.TTL+ghostGrace, func() {
+			if e.contest == c {
+				c.over, e.known = true, false
+				k.dirtyLocked(e)
+			}
+		})
+		e.contest = c
+	}
+	return nil
+}
+
+func (e *entry) settleContest() {
+	if e.contest != nil {
+		e.contest.timer.Stop()
+		e.contest = nil
 	}
 }
 
@@ -154,8 +207,7 @@ func (k *Keeper) contentOf(kv *mvccpb.KeyValue) content {
 	if kv == nil {
 		return content{}
 	}
-	incarnation, holder := k.Owner(kv.Value)
-	return content{mod: kv.ModRevision, incarnation: incarnation, holder: holder, value: kv.Value, lease: kv.Lease}
+	return content{Owner: k.Owner(kv.Value), mod: kv.ModRevision, value: kv.Value, lease: kv.Lease}
 }
 
 // ops returns the parts of a transaction that carry out a step: under which condition, what, and what else.

@@ -20,8 +20,8 @@ const maxWatchdog = 2 * time.Second
 // beat renews a lease until etcd says that it is gone (true), or it is not needed any more (false). However long etcd
 // is away, it never gives the lease up by itself: etcd, when it comes back, gives every lease its full time anew.
 //
-// The first heartbeat comes at a random moment of the first period: jitter alone leaves a fleet that started together in
-// step for minutes.
+// The first heartbeat comes at a random moment of the first period, and so does the first one after an outage: jitter
+// alone leaves a fleet that was brought into step in step for minutes.
 func (k *Keeper) beat(l *lease) (lost bool) {
 	period := time.Duration(l.ttl) * time.Second / 3
 	pulse := &pulse{k: k, l: l, watchdog: min(maxWatchdog, period/2)}
@@ -44,12 +44,15 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 			next = wire.Backoff(attempt) / 2
 			if wire.IsRefusal(err) {
 				next = min(refusalPause, period)
+				k.evacuate(l, err)
 			}
 			attempt++
 		case ttl <= 0:
 			return true
+		case attempt > 0:
+			next, attempt = rand.N(period), 0
 		default:
-			next, attempt = jitter(period), 0
+			next = jitter(period)
 		}
 	}
 }
@@ -69,6 +72,7 @@ type pulse struct {
 	k        *Keeper
 	l        *lease
 	watchdog time.Duration
+	hung     int // heartbeats in a row that were not answered
 
 	conn   *wire.Conn // nil: the stream is to be opened
 	stream pb.Lease_LeaseKeepAliveClient
@@ -85,21 +89,34 @@ func (p *pulse) once() (ttl int64, err error) {
 		}
 		p.ctx, p.cancel = context.WithCancel(p.k.ctx)
 	}
+	began := time.Now()
 	watchdog := time.AfterFunc(p.watchdog, p.cancel)
 	ttl, err = p.exchange()
-	if !watchdog.Stop() {
+	hung := !watchdog.Stop()
+	if hung {
 		err = fmt.Errorf("no answer in %v", p.watchdog) // an answer that just made it comes again
 	}
-	if err != nil && p.k.ctx.Err() == nil { // not when it is we who end it: others go on using the connection
+	if err == nil {
+		p.hung = 0
+		return ttl, nil
+	}
+	if p.k.ctx.Err() == nil { // not when it is we who end it: others go on using the connection
 		err = fmt.Errorf("%s: %w", p.conn.Endpoint, err)
-		if wire.IsRefusal(err) {
-			p.end() // nothing is wrong with the connection
-			p.conn, p.stream = nil, nil
-		} else {
-			p.drop()
-		}
+		p.reopen(err, hung, began)
 	}
 	return ttl, err
+}
+
+// reopen sees that the next heartbeat is on a fresh stream. Nothing is wrong with the connection when etcd refused, nor
+// when it has answered others meanwhile: a lease that has run out and is not revoked yet keeps its own renewal waiting.
+func (p *pulse) reopen(err error, hung bool, since time.Time) {
+	p.hung++
+	if wire.IsRefusal(err) || hung && p.hung == 1 && p.conn.HeardSince(since) {
+		p.end()
+		p.conn, p.stream = nil, nil
+		return
+	}
+	p.drop()
 }
 
 func (p *pulse) exchange() (ttl int64, err error) {
@@ -116,6 +133,8 @@ func (p *pulse) exchange() (ttl int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	p.conn.Heard()
+	p.conn.LookAtClient()
 	p.k.beaten(p.l)
 	return resp.TTL, nil
 }

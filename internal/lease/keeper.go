@@ -47,9 +47,18 @@ type Config struct {
 	Line   *wire.Line // for all that the keeper does
 	Holder string     // what Owner returns as the holder for values of this keeper
 
-	// Owner tells which registration wrote a value, and which keeper; both "" for values that are nobody's.
-	Owner  func(value []byte) (incarnation, holder string)
+	// Owner tells who wrote a value.
+	Owner func(value []byte) Owner
+
+	// Fleet estimates how many instances there are, these included: after an outage they all come at once.
+	Fleet  func() int
 	Logger *slog.Logger
+}
+
+// Owner is who wrote a value: a registration, through a keeper, under a lease of some TTL. The zero Owner is nobody.
+type Owner struct {
+	Incarnation, Holder string
+	TTL                 time.Duration
 }
 
 // Keeper keeps keys. All methods may be called concurrently.
@@ -74,6 +83,8 @@ type Keeper struct {
 	entries map[string]*entry
 	leases  []*lease // all that have not ended
 	reach   reach
+	at      wire.Header // the newest proof of where etcd is
+	epoch   int         // counts the breaks of etcd's history
 }
 
 // New returns a keeper; it does nothing before the first Hold.
@@ -184,9 +195,10 @@ func (k *Keeper) admitLocked(spec Spec, h *Hold) {
 func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte) {
 	e.hold = h
 	e.first, e.replaces = true, ""
-	e.refusal, e.farewellDone = nil, false
+	e.refusal, e.refused, e.farewellDone = nil, 0, false
+	e.settleContest()
 	e.want(value, farewell)
-	k.assignLocked(e, ttl)
+	k.assignLocked(e, ttl, false)
 	k.dirtyLocked(e)
 }
 
@@ -244,6 +256,7 @@ func (k *Keeper) forgetLocked(e *entry) {
 		delete(k.entries, e.key)
 	}
 	k.unwatchLocked(e)
+	e.settleContest()
 	for _, t := range []*time.Timer{e.retry, e.rewatch} {
 		if t != nil {
 			t.Stop()

@@ -28,6 +28,8 @@ type lease struct {
 
 	state   state
 	tried   bool // a grant was sent
+	full    bool // takes no more entries: etcd does not let us renew it
+	apart   bool // for keys that etcd has refused: one of them could stop the renewal of all
 	books   map[string]*entry
 	wanted  int      // entries with a hold whose lease this is
 	dirty   []*entry // entries to look at, in order
@@ -37,15 +39,15 @@ type lease struct {
 	over chan struct{} // closed when state becomes ended
 }
 
-func newLease(ttl int64) *lease {
-	return &lease{ttl: ttl, id: rand.Int64N(1<<62) + 1, books: map[string]*entry{}, over: make(chan struct{})}
+func newLease(ttl int64, apart bool) *lease {
+	return &lease{ttl: ttl, apart: apart, id: rand.Int64N(1<<62) + 1, books: map[string]*entry{}, over: make(chan struct{})}
 }
 
 // assignLocked puts a wanted entry on the books of a lease with the wanted TTL, a new one if need be.
-func (k *Keeper) assignLocked(e *entry, ttl int64) {
+func (k *Keeper) assignLocked(e *entry, ttl int64, apart bool) {
 	l := e.lease
-	if l == nil || l.ttl != ttl || l.state == ended {
-		l = k.leaseLocked(ttl)
+	if l == nil || l.ttl != ttl || l.apart != apart || l.full || l.state == ended {
+		l = k.leaseLocked(ttl, apart)
 	}
 	k.enterLocked(e, l)
 	l.wanted++
@@ -62,16 +64,57 @@ func (k *Keeper) enterLocked(e *entry, l *lease) {
 	}
 }
 
-func (k *Keeper) leaseLocked(ttl int64) *lease {
+func (k *Keeper) leaseLocked(ttl int64, apart bool) *lease {
 	for _, l := range k.leases {
-		if l.ttl == ttl && l.state != ended && len(l.books) < maxKeys {
+		if l.ttl == ttl && l.apart == apart && !l.full && l.state != ended && len(l.books) < maxKeys {
 			return l
 		}
 	}
-	l := newLease(ttl)
+	return k.addLocked(newLease(ttl, apart))
+}
+
+// addLocked takes on a new lease, with a goroutine that tends it.
+func (k *Keeper) addLocked(l *lease) *lease {
 	k.leases = append(k.leases, l)
 	k.wg.Go(func() { k.tend(l) })
 	return l
+}
+
+// setApartLocked moves a key that etcd refuses for want of permission to a lease where it can do no harm, for when it is
+// permitted again: no lease can be renewed that has a key on it which we may not write.
+func (k *Keeper) setApartLocked(e *entry, err error) {
+	if e.hold == nil || e.pending != nil || e.lease.apart || k.closing ||
+		!errors.Is(wire.EtcdError(err), rpctypes.ErrPermissionDenied) {
+		return
+	}
+	from := e.lease
+	from.wanted--
+	k.assignLocked(e, from.ttl, true)
+	k.retireLocked(from)
+}
+
+// evacuate moves what is wanted from a lease that etcd does not let us renew, for a key on it that we may not write any
+// more, to a fresh one. The forbidden key is refused there. It is gone when the old lease has run out.
+func (k *Keeper) evacuate(l *lease, err error) {
+	if !errors.Is(wire.EtcdError(err), rpctypes.ErrPermissionDenied) {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.full = true
+	if l.wanted < 2 || l.state != alive || k.closing {
+		return // nothing else suffers
+	}
+	k.Logger.Warn("etcd refuses to renew a lease, for a key on it that may not be written; moving the others", "lease", l.id, "registrations", l.wanted, "err", err)
+	next := k.addLocked(newLease(l.ttl, l.apart))
+	for _, e := range l.books {
+		if e.lease == l && e.hold != nil {
+			l.wanted--
+			next.wanted++
+			k.enterLocked(e, next)
+			k.dirtyLocked(e)
+		}
+	}
 }
 
 // tend gives a lease its life: grant, heartbeats; when etcd says that it is gone, a new one in its place, without end.
@@ -81,6 +124,7 @@ func (k *Keeper) tend(l *lease) {
 			break
 		}
 		l = k.succeed(l)
+		k.stagger(l)
 	}
 	if l != nil {
 		k.lay(l)
@@ -157,8 +201,35 @@ func (k *Keeper) tryGrant(l *lease) error {
 		}
 		return fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
+	conn.Heard()
 	k.reached()
 	return nil
+}
+
+// maxRate is how many instances a second may register again after an outage, all processes together.
+const maxRate = 1000
+
+// stagger waits a little before a lost lease is granted again when the others of the fleet have lost theirs too: when
+// etcd has just come back, or its history broke.
+func (k *Keeper) stagger(l *lease) {
+	if l == nil {
+		return
+	}
+	fleet := k.Fleet() // not with the lock held: it asks others
+	k.mu.Lock()
+	for _, l := range k.leases {
+		fleet = max(fleet, l.wanted)
+	}
+	ttl := time.Duration(l.ttl) * time.Second
+	alone := k.reach.back.IsZero() || time.Since(k.reach.back) > ttl
+	k.mu.Unlock()
+	if spread := min(ttl, time.Duration(fleet)*time.Second/maxRate); !alone && spread > 0 {
+		select {
+		case <-time.After(rand.N(spread)):
+		case <-l.over:
+		case <-k.ctx.Done():
+		}
+	}
 }
 
 // loseLocked notes that etcd does not know the lease any more. Its tender does the rest.
@@ -176,7 +247,7 @@ func (k *Keeper) succeed(old *lease) *lease {
 	defer k.mu.Unlock()
 	old.loseLocked()
 	k.strikeLocked(old)
-	next := newLease(old.ttl)
+	next := newLease(old.ttl, old.apart)
 	for _, e := range old.books {
 		e.refs--
 		if e.lease != old {

@@ -60,7 +60,7 @@ func (o *ownKey) Events(events []*mvccpb.Event) {
 	case e.busy:
 		e.stash = &seen // it may be our own write: judged when that is answered
 	default:
-		o.k.settleLocked(e, e.observe(o.k, seen, false))
+		o.k.settleLocked(e, e.hear(o.k, seen))
 	}
 }
 
@@ -81,13 +81,13 @@ func (o *ownKey) Ended(err error) {
 		k.dirtyLocked(e)
 	default:
 		k.Logger.Debug("own key cannot be watched, trying again", "key", e.key, "err", err)
-		e.rewatch = k.laterLocked(e, func() { k.watchLocked(e) })
+		e.rewatch = k.laterLocked(e, refusalPause, func() { k.watchLocked(e) })
 	}
 }
 
 // laterLocked does something about an entry after a pause, unless it is forgotten by then.
-func (k *Keeper) laterLocked(e *entry, do func()) *time.Timer {
-	return time.AfterFunc(refusalPause, func() {
+func (k *Keeper) laterLocked(e *entry, pause time.Duration, do func()) *time.Timer {
+	return time.AfterFunc(pause, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if !k.stopped && k.entries[e.key] == e {

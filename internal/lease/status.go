@@ -25,6 +25,7 @@ type LeaseStatus struct {
 // reach is what the keeper knows about etcd's answering.
 type reach struct {
 	since  time.Time // when it stopped answering; zero while it answers
+	back   time.Time // when it last came back from an outage
 	last   error
 	lastAt time.Time
 	warned bool
@@ -41,6 +42,9 @@ func (k *Keeper) reached() {
 
 func (k *Keeper) reachedLocked() {
 	r := &k.reach
+	if !r.since.IsZero() && time.Since(r.since) >= warnAfter {
+		r.back = time.Now()
+	}
 	if r.warned {
 		k.Logger.Info("etcd answers again", "after", time.Since(r.since).Round(time.Millisecond))
 	}

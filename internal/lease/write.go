@@ -3,6 +3,7 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -14,8 +15,20 @@ import (
 	"github.com/rollcall-io/rollcall/internal/wire"
 )
 
-// refusalPause is how long a write rests that etcd refused outright, as for lack of permission.
+// refusalPause is how long something rests that etcd refused outright, as for lack of permission, before it is tried again.
 const refusalPause = 2 * time.Second
+
+// restAfter returns how long a write rests that etcd has refused so many times in a row. What waits for space or a login
+// is everybody's trouble, and soon over; what waits for a permission is its own.
+func restAfter(refused int, err error) time.Duration {
+	d := refusalPause
+	if errors.Is(wire.EtcdError(err), rpctypes.ErrPermissionDenied) {
+		d = min(d<<min(refused, 4), maxRest)
+	}
+	return d*3/4 + rand.N(d/2)
+}
+
+const maxRest = 20 * time.Second // with what restAfter adds, 25 s
 
 // job is one step of one entry, as it was decided when the transaction was made.
 type job struct {
@@ -115,6 +128,7 @@ func (k *Keeper) commit(jobs []job) bool {
 		}
 		thens, elses = append(thens, then), append(elses, otherwise)
 	}
+	held := k.at
 	k.mu.Unlock()
 
 	resp, err := k.transact(conds, thens, elses)
@@ -124,10 +138,23 @@ func (k *Keeper) commit(jobs []job) bool {
 		return k.failedLocked(jobs, err)
 	}
 	k.reachedLocked()
+	k.atLocked(wire.HeaderOf(resp.Header), held)
 	for n, j := range jobs {
 		k.doneLocked(j, resp.Succeeded, resp.Responses[n], resp.Header.Revision)
 	}
 	return true
+}
+
+// atLocked notes where etcd is, by the answer to a transaction, beside where it was known to be when that was sent.
+func (k *Keeper) atLocked(now, held wire.Header) {
+	switch {
+	case now.Before(held):
+		k.at = now
+		k.epoch++
+		k.Logger.Warn("etcd's history broke: it was wiped, or restored", "revision", now.Revision, "held", held.Revision)
+	case now.Revision > k.at.Revision:
+		k.at = now
+	}
 }
 
 func (k *Keeper) transact(conds []clientv3.Cmp, thens, elses []clientv3.Op) (*clientv3.TxnResponse, error) {
@@ -142,23 +169,27 @@ func (k *Keeper) transact(conds []clientv3.Cmp, thens, elses []clientv3.Op) (*cl
 		k.Line.Drop(conn)
 		return nil, fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
+	if err == nil {
+		conn.Heard()
+	}
 	return resp, err
 }
 
 // doneLocked takes note of what a transaction did, or found.
 func (k *Keeper) doneLocked(j job, succeeded bool, resp *etcdserverpb.ResponseOp, rev int64) {
 	e := j.e
-	e.refusal, e.alone = nil, false
+	e.refusal, e.refused, e.alone = nil, 0, false
 	var end error
 	switch {
 	case !succeeded || j.step == read:
 		end = e.observe(k, observation{now: k.contentOf(only(resp.GetResponseRange().GetKvs())), rev: rev}, j.hold == e.hold)
 	case j.step == put:
 		if e.first && j.hold == e.hold {
-			e.first, e.replaces = false, e.now.incarnation
+			e.first, e.replaces = false, e.now.Incarnation
 		}
 		e.known, e.rev, e.written = true, rev, j.version
-		e.now = content{mod: rev, incarnation: j.incarnation, holder: k.Holder, lease: j.lease.id}
+		e.epoch = k.epoch
+		e.now = content{Owner: Owner{Incarnation: j.incarnation, Holder: k.Holder}, mod: rev, lease: j.lease.id}
 	case j.step == goodbye:
 		e.known, e.rev, e.now.mod = true, rev, rev
 		e.farewellDone = e.hold == nil
@@ -179,7 +210,7 @@ func only(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
 func (k *Keeper) finishLocked(e *entry, end error) {
 	e.busy = false
 	if s := e.stash; s != nil && end == nil && e.known && s.rev > e.rev {
-		end = e.observe(k, *s, false)
+		end = e.hear(k, *s)
 	}
 	e.stash = nil
 	k.settleLocked(e, end)
@@ -264,6 +295,7 @@ func (k *Keeper) refusedLocked(j job, err error) {
 		k.Logger.Warn("etcd refuses a write, trying again", "key", e.key, "err", err)
 	}
 	e.refusal = err
+	e.refused++
 	e.busy, e.stash = false, nil // what the stash told, the next try finds
 	e.signal()
 	switch {
@@ -271,6 +303,7 @@ func (k *Keeper) refusedLocked(j job, err error) {
 	case e.hold == nil && e.known && e.rev == 0 && e.refs == 1:
 		k.forgetLocked(e) // nothing was ever written
 	default:
-		e.retry = k.laterLocked(e, func() { k.dirtyLocked(e) })
+		k.setApartLocked(e, err)
+		e.retry = k.laterLocked(e, restAfter(e.refused-1, err), func() { k.dirtyLocked(e) })
 	}
 }

@@ -28,7 +28,7 @@ type Client struct {
 	client     *clientv3.Client // nil: not made yet
 	err        error            // why not
 	complaints map[string]bool  // those made
-	slow       bool             // the client's own connection was found down at the last look
+	down       time.Time        // since when its own connection was found down; zero when it was not
 }
 
 // Given wraps a client that somebody else made.
@@ -116,19 +116,27 @@ func (c *Client) complain(what, remedy string) {
 	}
 }
 
-// LookAt is called when an answer has just come over one of our own connections. The client's own connection may then
-// be down for a moment; found so twice in a row, some seconds apart, it waits for its backoff.
-func (c *Client) LookAt() {
+// slowAfter is how long the client's own connection may be away while etcd answers.
+const slowAfter = 3 * time.Second
+
+// LookAtClient is called when an answer has just come over the connection. The client's own connection may be down for a
+// moment then; one that stays down waits for its backoff.
+func (c *Conn) LookAtClient() { c.client.look() }
+
+func (c *Client) look() {
 	client, err := c.get()
 	if err != nil {
 		return
 	}
-	down := client.ActiveConnection().GetState() == connectivity.TransientFailure
 	c.mu.Lock()
-	twice := down && c.slow
-	c.slow = down
+	if client.ActiveConnection().GetState() != connectivity.TransientFailure {
+		c.down = time.Time{}
+	} else if c.down.IsZero() {
+		c.down = time.Now()
+	}
+	slow := !c.down.IsZero() && time.Since(c.down) > slowAfter
 	c.mu.Unlock()
-	if twice {
+	if slow {
 		c.complain("it stays away from an etcd that answers: tokens are fetched over its connection, and leases can run out meanwhile",
 			"grpc.WithConnectParams with a MaxDelay of 1s in Config.DialOptions")
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -38,7 +39,10 @@ type Conn struct {
 	Endpoint string
 
 	kv       clientv3.KV
-	streamed bool // a stream costs no login
+	client   *Client
+	streamed bool         // a stream costs no login
+	heard    atomic.Int64 // when the member last answered, in nanoseconds since it was dialled
+	dialled  time.Time
 
 	open context.Context // ends when the connection is closed
 	end  context.CancelFunc
@@ -54,6 +58,12 @@ func (c *Conn) Call(ctx context.Context, limit time.Duration) (context.Context, 
 		cancel()
 	}
 }
+
+// Heard notes that the member has answered something that takes a leader.
+func (c *Conn) Heard() { c.heard.Store(int64(time.Since(c.dialled))) }
+
+// HeardSince reports whether the member has answered since a moment.
+func (c *Conn) HeardSince(t time.Time) bool { return c.heard.Load() > int64(t.Sub(c.dialled)) }
 
 func (c *Conn) close() {
 	c.end()
@@ -93,7 +103,7 @@ func (l *Line) Conn() (*Conn, error) {
 		return nil, err
 	}
 	l.current = &Conn{
-		ClientConn: conn, Endpoint: endpoint, streamed: client.Username == "",
+		ClientConn: conn, Endpoint: endpoint, client: l.client, streamed: client.Username == "", dialled: time.Now(),
 		kv: clientv3.NewKVFromKVClient(ownKV{pb.NewKVClient(conn)}, client),
 	}
 	l.current.open, l.current.end = context.WithCancel(context.Background())
