@@ -82,6 +82,9 @@ func (f *feed) Apply(b follow.Batch) {
 
 // reduce turns changes of keys into updates of instances, merged to one per instance and sorted by id.
 func (f *feed) reduce(before []*Instance, b follow.Batch) []Update {
+	if b.Relisted {
+		return f.reduceList(before, b)
+	}
 	merged := make(map[string]Update, len(b.Changes))
 	for _, c := range b.Changes {
 		id, ok := idOf(f.dir, c.Key)
@@ -102,6 +105,24 @@ func (f *feed) reduce(before []*Instance, b follow.Batch) []Update {
 		merged[id] = u
 	}
 	return sortUpdates(merged)
+}
+
+// reduceList is reduce for a list, which has every key once: there is nothing to merge.
+func (f *feed) reduceList(before []*Instance, b follow.Batch) []Update {
+	updates := make([]Update, 0, len(b.Changes))
+	for _, c := range b.Changes {
+		id, ok := idOf(f.dir, c.Key)
+		if !ok {
+			continue
+		}
+		if u, ok := f.updateOf(id, c, lastKnown(before, nil, id), b.Reset); ok {
+			updates = append(updates, u)
+		}
+	}
+	if !slices.IsSortedFunc(updates, compareUpdates) {
+		slices.SortFunc(updates, compareUpdates)
+	}
+	return updates
 }
 
 // lastKnown returns an instance as it is after the updates so far; nil when it is absent.

@@ -49,8 +49,10 @@ func mergeDeltas(deltas []delta) (updates []Update, reset bool) {
 }
 
 func sortUpdates(merged map[string]Update) []Update {
-	return slices.SortedFunc(maps.Values(merged), func(a, b Update) int { return cmp.Compare(a.Instance.ID, b.Instance.ID) })
+	return slices.SortedFunc(maps.Values(merged), compareUpdates)
 }
+
+func compareUpdates(a, b Update) int { return cmp.Compare(a.Instance.ID, b.Instance.ID) }
 
 // applyUpdates returns a new slice of instances, sorted by id: before with the updates, which are sorted too. What did
 // not change is copied as a pointer.

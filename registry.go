@@ -194,7 +194,7 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	var f *feed
 	err := r.try(ctx, func(ctx context.Context) error {
 		f = newFeed(service, dir, r.settings)
-		var batch follow.Batch
+		batch := follow.Batch{Relisted: true}
 		at, err := r.source.List(ctx, dir, func(_ follow.Header, kv *mvccpb.KeyValue) {
 			batch.Changes = append(batch.Changes, changeOf(kv))
 		})

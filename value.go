@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"time"
 
 	"github.com/rollcall-io/rollcall/internal/lease"
@@ -15,11 +15,12 @@ import (
 const maxReadLen = 1 << 20
 
 // record is an instance as it lies in etcd: a superset of the Update that etcd's client/v3/naming and grpc-go's old
-// naming package write, so that their readers find our instances and we theirs.
-type record struct {
+// naming package write, so that their readers find our instances and we theirs. M is the shape of the metadata: an object
+// of strings, or anything.
+type record[M map[string]string | json.RawMessage] struct {
 	Op          int               `json:"Op"` // always 0, "add": the old packages' word for present
 	Addr        string            `json:"Addr"`
-	Metadata    json.RawMessage   `json:"Metadata"`
+	Metadata    M                 `json:"Metadata"`
 	ID          string            `json:"ID,omitempty"`
 	Incarnation string            `json:"Incarnation,omitempty"`
 	Holder      string            `json:"Holder,omitempty"`
@@ -39,7 +40,7 @@ var knownFields = []string{
 
 // encode writes i as it lies in etcd.
 func (i *Instance) encode() ([]byte, error) {
-	r := record{
+	r := record[json.RawMessage]{
 		Addr: i.Addr, ID: i.ID, Incarnation: i.Incarnation, Holder: i.Holder, State: i.State, Weight: i.Weight,
 		Zone: i.Zone, Version: i.Version, Addrs: i.Addrs, TTL: int64(i.TTL / time.Second), Registered: i.Registered,
 		Metadata: i.RawMetadata,
@@ -99,43 +100,97 @@ func decodeInstance(id string, value []byte) (*Instance, error) {
 	if len(value) > maxReadLen {
 		return nil, errTooLarge
 	}
-	var r record
-	d := json.NewDecoder(bytes.NewReader(value))
-	d.DisallowUnknownFields()
-	var unknown map[string]json.RawMessage
-	if err := d.Decode(&r); err != nil || !atEnd(d) {
-		// Either broken, or written by a later version: the slow way tells.
-		r = record{}
-		if err := json.Unmarshal(value, &r); err != nil {
+	i, usual := decodeUsual(value)
+	if !usual {
+		var err error
+		if i, err = decodeAny(value); err != nil {
 			return nil, err
-		}
-		if err := json.Unmarshal(value, &unknown); err != nil {
-			return nil, err
-		}
-		for _, name := range knownFields {
-			delete(unknown, name)
 		}
 	}
-	if r.Addr == "" {
+	if i.Addr == "" {
 		return nil, errors.New("value has no Addr")
 	}
-	i := &Instance{
-		ID: id, Addr: r.Addr, Addrs: r.Addrs, Zone: r.Zone, Version: r.Version, Weight: r.Weight, State: r.State,
-		TTL: time.Duration(r.TTL) * time.Second, Incarnation: r.Incarnation, Holder: r.Holder, Registered: r.Registered,
-		unknown: unknown,
-	}
-	i.readMetadata(r.Metadata)
-	if i.Weight < 0 {
-		i.Weight = 0
-	}
+	i.ID = id
+	i.Weight = max(i.Weight, 0)
 	i.withDefaults()
 	return i, nil
 }
 
-// atEnd reports whether nothing but white space follows.
-func atEnd(d *json.Decoder) bool {
-	_, err := d.Token()
-	return err == io.EOF
+// decodeUsual reads at one go a value that has no field of a later version and metadata of strings; false for any other.
+func decodeUsual(value []byte) (*Instance, bool) {
+	var r record[map[string]string]
+	if json.Unmarshal(value, &r) != nil || !onlyKnownFields(value) {
+		return nil, false
+	}
+	for _, v := range r.Metadata {
+		if v == "" && bytes.Contains(value, []byte("null")) {
+			return nil, false // a null among the metadata is no string
+		}
+	}
+	i := instanceOf(&r)
+	i.Metadata = r.Metadata
+	return i, true
+}
+
+// onlyKnownFields reports whether an object, which is valid JSON, has no field but record's. It reads names as they
+// stand: one with an escape in it is unknown. To have encoding/json find out takes a decoder for each value.
+func onlyKnownFields(object []byte) bool {
+	depth, name := 0, false // name: the next string at depth 1 is a field's
+	for n := 0; n < len(object); n++ {
+		switch object[n] {
+		case '{', '[':
+			depth++
+			name = depth == 1
+		case '}', ']':
+			depth--
+		case ',':
+			name = depth == 1
+		case '"':
+			end := n + 1 + stringLen(object[n+1:])
+			if name && !slices.Contains(knownFields, string(object[n+1:end])) {
+				return false
+			}
+			n, name = end, false
+		}
+	}
+	return true
+}
+
+// stringLen returns how long a JSON string is, given what follows its opening quote.
+func stringLen(s []byte) int {
+	for n := 0; n < len(s); n++ {
+		switch s[n] {
+		case '\\':
+			n++
+		case '"':
+			return n
+		}
+	}
+	return len(s)
+}
+
+// decodeAny reads any value, and keeps what it does not know.
+func decodeAny(value []byte) (*Instance, error) {
+	var r record[json.RawMessage]
+	if err := json.Unmarshal(value, &r); err != nil {
+		return nil, err
+	}
+	i := instanceOf(&r)
+	if err := json.Unmarshal(value, &i.unknown); err != nil {
+		return nil, err
+	}
+	for _, name := range knownFields {
+		delete(i.unknown, name)
+	}
+	i.readMetadata(r.Metadata)
+	return i, nil
+}
+
+func instanceOf[M map[string]string | json.RawMessage](r *record[M]) *Instance {
+	return &Instance{
+		Addr: r.Addr, Addrs: r.Addrs, Zone: r.Zone, Version: r.Version, Weight: r.Weight, State: r.State,
+		TTL: time.Duration(r.TTL) * time.Second, Incarnation: r.Incarnation, Holder: r.Holder, Registered: r.Registered,
+	}
 }
 
 func (i *Instance) readMetadata(raw json.RawMessage) {

@@ -58,6 +58,7 @@ type Follower struct {
 
 	mu         sync.Mutex       // held while the sink is called
 	known      map[string]int64 // key → revision of its last write
+	sum        sum              // of known
 	at         Header           // of the last list
 	revision   int64            // up to which known is complete
 	listed     bool             // what is known comes from etcd, not from a seed alone
@@ -138,9 +139,11 @@ func (f *Follower) list(ctx context.Context) (err error) {
 	}()
 	found := make(map[string]int64, len(f.known))
 	var changes []Change
+	var sum sum
 	at, err := f.source.List(ctx, f.prefix, func(at Header, kv *mvccpb.KeyValue) {
 		key := string(kv.Key)
 		found[key] = kv.ModRevision
+		sum.toggle(key, kv.ModRevision)
 		// Read without the lock: no watch is open now. In another history the same revision is another write.
 		if f.known[key] != kv.ModRevision || broken || at.Before(f.at) || at.Revision < f.revision {
 			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease})
@@ -157,7 +160,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		}
 	}
 	reset := f.broken || at.Before(f.at) || at.Revision < f.revision
-	f.known, f.at, f.revision, f.broken, f.listed = found, at, at.Revision, false, true
+	f.known, f.sum, f.at, f.revision, f.broken, f.listed = found, sum, at, at.Revision, false, true
 	f.sink.Apply(Batch{Header: at, Changes: changes, Relisted: true, Reset: reset})
 	f.freshLocked() // the list is current, whatever becomes of the watch
 	for _, done := range asked {
@@ -222,8 +225,15 @@ func (f *Follower) watch(ctx context.Context) error {
 
 	timeout := time.NewTimer(createTimeout)
 	defer timeout.Stop()
+	verify := time.NewTimer(untilVerify())
+	defer verify.Stop()
 	for created := h.created; ; {
 		select {
+		case <-verify.C:
+			if err := f.verify(ctx); err != nil {
+				return err
+			}
+			verify.Reset(untilVerify())
 		case <-created:
 			timeout.Stop()
 			created = nil
@@ -300,12 +310,16 @@ func (h *handler) Events(events []*mvccpb.Event) {
 		}
 		batch.Revision = rev
 		key := string(e.Kv.Key)
+		if old, was := f.known[key]; was {
+			f.sum.toggle(key, old)
+		}
 		if e.Type == mvccpb.Event_DELETE {
 			delete(f.known, key)
 			batch.Changes = append(batch.Changes, Change{Key: key, Deleted: true, Revision: rev})
 			continue
 		}
 		f.known[key] = rev
+		f.sum.toggle(key, rev)
 		batch.Changes = append(batch.Changes, Change{Key: key, Value: e.Kv.Value, Revision: rev, CreateRevision: e.Kv.CreateRevision, Lease: e.Kv.Lease})
 	}
 	if len(batch.Changes) > 0 {

@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
@@ -72,12 +74,14 @@ func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
 	}
 	l.end = clientv3.GetPrefixRangeEnd(l.key)
 	h, err = l.list(ctx)
-	if err != nil && !wire.IsRefusal(err) && ctx.Err() == nil {
+	if err != nil && !wire.IsRefusal(err) && !isCompacted(err) && ctx.Err() == nil {
 		s.line.Drop(l.conn)
 		return h, fmt.Errorf("%s: %w", l.conn.Endpoint, err)
 	}
 	return h, err
 }
+
+func isCompacted(err error) bool { return errors.Is(wire.EtcdError(err), rpctypes.ErrCompacted) }
 
 // held returns the position of each follower that has listed.
 func (s *Source) held() map[*Follower]Header {
