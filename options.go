@@ -10,7 +10,8 @@ type Option func(*settings)
 
 type settings struct {
 	layout      layout
-	logger      *slog.Logger
+	logger      *slog.Logger // through the relay
+	relay       *relay
 	suspicion   time.Duration
 	snapshotDir string
 	garbage     *garbage
@@ -25,6 +26,8 @@ func newSettings(opts []Option) settings {
 			opt(&s)
 		}
 	}
+	s.relay = newRelay()
+	s.logger = slog.New(relayed{s.relay, s.logger.Handler()})
 	return s
 }
 
@@ -54,7 +57,8 @@ func WithDirectory(dir string) Option {
 // WithLogger gives the registry a logger. The default logs nothing; nil is the default.
 //
 // Info is for a timeline (a registration or its loss), Warn for what will heal by itself (etcd out of reach). The handler
-// is called while the registry holds its locks: it must not call the registry, and one that blocks holds up heartbeats.
+// is called on a goroutine of its own, one record at a time. When it blocks, up to 1,024 records wait for it and further
+// ones are dropped and counted; nothing else is held up. [Registry.Close] waits for it, up to a second.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) {
 		if l == nil {

@@ -281,6 +281,7 @@ func (r *Registry) Close(ctx context.Context) error {
 	if r.owns {
 		r.client.Close()
 	}
+	r.relay.close()
 	return r.closeError()
 }
 

@@ -235,6 +235,9 @@ func TestValuesThatCannotBeReadAreSkippedCountedAndHarmless(t *testing.T) {
 	if v, err := reg.Lookup(within(t, 5*time.Second), "svc"); err != nil || len(v.Instances) != 2 {
 		t.Errorf("Lookup over garbage: %v, %v", v, err)
 	}
+	if err := reg.Close(within(t, 5*time.Second)); err != nil { // when it returns, everything has been logged
+		t.Error(err)
+	}
 	mustEqual(t, "logged by the watcher, and not again by Lookup", log.count("cannot be read"), len(garbage)+1)
 }
 
