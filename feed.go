@@ -75,7 +75,7 @@ func (f *feed) Apply(b follow.Batch) {
 	}
 	next := &View{Service: f.service, Revision: b.Revision, Instances: applyUpdates(before, updates)}
 	if f.view != nil && !b.Relisted { // a list is current, whatever came before it
-		next.StaleSince = f.view.StaleSince
+		next.StaleSince, next.StaleErr = f.view.StaleSince, f.view.StaleErr
 	}
 	f.publish(next, delta{updates: updates, reset: b.Reset})
 }
@@ -184,16 +184,24 @@ func (f *feed) Fresh() { f.condition(time.Time{}, nil) }
 // Stale implements [follow.Sink].
 func (f *feed) Stale(since time.Time, err error) { f.condition(since, err) }
 
-// condition publishes a change of freshness as a view of its own.
+// condition publishes a change of freshness as a view of its own. One that was recalled from a snapshot has been stale
+// for longer than etcd was found out of reach.
 func (f *feed) condition(since time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err
-	if f.view == nil || f.view.StaleSince.Equal(since) {
+	if f.view == nil {
+		return
+	}
+	was := f.view.StaleSince
+	if !since.IsZero() && !was.IsZero() && was.Before(since) {
+		since = was
+	}
+	if was.Equal(since) && (f.view.StaleErr != errRecalled || err == nil) {
 		return
 	}
 	next := *f.view
-	next.StaleSince = since
+	next.StaleSince, next.StaleErr = since, err
 	f.publish(&next, delta{})
 }
 
@@ -212,8 +220,8 @@ func (f *feed) publish(v *View, d delta) {
 	f.changed = make(chan struct{})
 }
 
-// stale returns the newest view as one that is stale at the latest since the given time; nil when there is none.
-func (f *feed) stale(since time.Time) *View {
+// stale returns the newest view as one that is stale at the latest since the given time, and why; nil when there is none.
+func (f *feed) stale(since time.Time, err error) *View {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.view == nil {
@@ -221,7 +229,7 @@ func (f *feed) stale(since time.Time) *View {
 	}
 	v := *f.view
 	if v.StaleSince.IsZero() {
-		v.StaleSince = since
+		v.StaleSince, v.StaleErr = since, err
 	}
 	return &v
 }

@@ -147,9 +147,9 @@ func TestStalenessIsAViewOfItsOwn(t *testing.T) {
 	}
 	r.apply(1, put("a", 1, ""))
 	r.next()
-	since := time.Now()
-	r.f.Stale(since, errors.New("gone"))
-	if v := r.next(); !v.StaleSince.Equal(since) || len(v.Updates) != 0 || len(v.Instances) != 1 || v.Revision != 1 {
+	since, cause := time.Now(), errors.New("gone")
+	r.f.Stale(since, cause)
+	if v := r.next(); !v.StaleSince.Equal(since) || v.StaleErr != cause || len(v.Updates) != 0 || len(v.Instances) != 1 || v.Revision != 1 {
 		t.Errorf("stale view: %+v", v)
 	}
 	r.f.Stale(since, errors.New("still gone"))
@@ -157,7 +157,7 @@ func TestStalenessIsAViewOfItsOwn(t *testing.T) {
 		t.Error("the same staleness told twice")
 	}
 	r.f.Fresh()
-	if v := r.next(); !v.StaleSince.IsZero() {
+	if v := r.next(); !v.StaleSince.IsZero() || v.StaleErr != nil {
 		t.Errorf("fresh view: %+v", v)
 	}
 }

@@ -203,7 +203,7 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 		return err
 	})
 	if errors.Is(err, ErrUnreachable) {
-		if v := r.lastKnown(service, began); v != nil {
+		if v := r.lastKnown(service, began, err); v != nil {
 			return v, nil
 		}
 	}
@@ -217,15 +217,15 @@ func changeOf(kv *mvccpb.KeyValue) follow.Change {
 	return follow.Change{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease}
 }
 
-// lastKnown returns the view of a service that is being followed, stale at the latest since the given time.
-func (r *Registry) lastKnown(service string, since time.Time) *View {
+// lastKnown returns the view of a service that is being followed, stale at the latest since the given time, and why.
+func (r *Registry) lastKnown(service string, since time.Time, err error) *View {
 	r.mu.Lock()
 	f := r.feeds[service]
 	r.mu.Unlock()
 	if f == nil {
 		return nil
 	}
-	return f.stale(since)
+	return f.stale(since, err)
 }
 
 // Services returns the names of all services with at least one instance, sorted. In a registry without a prefix it is

@@ -173,6 +173,9 @@ func (f *feed) snapshot(now time.Time) (*snapshot, error) {
 	return s, nil
 }
 
+// errRecalled is why a view is stale that etcd has not confirmed yet.
+var errRecalled = errors.New("recalled from a snapshot, etcd has not answered yet")
+
 // recall begins with what an earlier process knew, if there is a directory that tells. The view is stale since then. It
 // returns what the follower compares etcd's first answer with.
 func (f *feed) recall(d *snapshotDir) follow.Seed {
@@ -183,7 +186,7 @@ func (f *feed) recall(d *snapshotDir) follow.Seed {
 	if s == nil {
 		return follow.Seed{}
 	}
-	v := &View{Service: f.service, Revision: s.At.Revision, StaleSince: s.Saved}
+	v := &View{Service: f.service, Revision: s.At.Revision, StaleSince: s.Saved, StaleErr: errRecalled}
 	seed := follow.Seed{At: s.At, Known: map[string]int64{}}
 	for _, kept := range s.Instances {
 		i, err := decodeInstance(kept.ID, kept.Value)

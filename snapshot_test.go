@@ -31,7 +31,7 @@ func TestASnapshotIsRecalledAsAStaleView(t *testing.T) {
 	r := &follower{t: t, f: newFeed("svc", testDir, newSettings(nil))}
 	seed := r.f.recall(d)
 	v := r.next()
-	if v.StaleSince.IsZero() || time.Since(v.StaleSince) > time.Minute || v.Revision != old.view.Revision {
+	if v.StaleSince.IsZero() || v.StaleErr == nil || time.Since(v.StaleSince) > time.Minute || v.Revision != old.view.Revision {
 		t.Errorf("recalled as %+v", v)
 	}
 	if changes := v.Since(old.view); len(changes) != 0 {

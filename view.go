@@ -54,6 +54,9 @@ type View struct {
 	// StaleSince is when etcd went out of reach: the view is last-known-good since then. Zero while the view is current.
 	StaleSince time.Time
 
+	// StaleErr is why the view is stale: what the last try met when it became so. Nil while the view is current.
+	StaleErr error
+
 	// Reset says that etcd's history broke, as by a wipe or a restore: the revision may be lower than before.
 	Reset bool
 }

@@ -74,10 +74,10 @@ func (o *ownKey) Ended(err error) {
 	}
 	e.watch, e.own = nil, nil
 	switch {
-	case errors.Is(err, wire.ErrBroken):
-		k.watchLocked(e)
-	case errors.Is(err, wire.ErrCompacted):
-		e.known = false // what happened is lost: read the key, and watch from there
+	case errors.Is(err, wire.ErrBroken), errors.Is(err, wire.ErrCompacted):
+		// What happened meanwhile is lost, or told by a store that was put back and has grown past what we know: read the
+		// key, and watch from there.
+		e.known = false
 		k.dirtyLocked(e)
 	default:
 		k.Logger.Debug("own key cannot be watched, trying again", "key", e.key, "err", err)
