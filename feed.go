@@ -60,6 +60,19 @@ func newFeed(service, dir string, s settings) *feed {
 	}
 }
 
+// Read implements [follow.Sink]: an instance, or why there is none.
+func (f *feed) Read(key string, value []byte) any {
+	id, ok := idOf(f.dir, key)
+	if !ok {
+		return nil // it is not the service's
+	}
+	i, err := decodeInstance(id, value)
+	if err != nil {
+		return err
+	}
+	return i
+}
+
 // Apply implements [follow.Sink].
 func (f *feed) Apply(b follow.Batch) {
 	f.mu.Lock()
@@ -147,8 +160,13 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance, reset bool) 
 		gone.Expired = true
 		return gone, prev != nil
 	}
-	i, err := decodeInstance(id, c.Value)
-	if err != nil {
+	read := c.Read
+	if read == nil {
+		read = f.Read(c.Key, c.Value)
+	}
+	i, ok := read.(*Instance)
+	if !ok {
+		err, _ := read.(error)
 		f.skip(c, err)
 		return Update{}, false
 	}

@@ -39,13 +39,13 @@ func words(updates []Update) []string {
 
 // follower applies batches to a feed and reads it as a watcher would.
 type follower struct {
-	t    *testing.T
+	t    testing.TB
 	f    *feed
 	seq  uint64
 	last *View
 }
 
-func newFollower(t *testing.T) *follower {
+func newFollower(t testing.TB) *follower {
 	return &follower{t: t, f: newFeed("svc", testDir, newSettings([]Option{WithSuspicion(0)}))}
 }
 

@@ -196,7 +196,10 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 		f = newFeed(service, dir, r.settings)
 		batch := follow.Batch{Relisted: true}
 		at, err := r.source.List(ctx, dir, func(_ follow.Header, kv *mvccpb.KeyValue) {
-			batch.Changes = append(batch.Changes, changeOf(kv))
+			key := string(kv.Key)
+			batch.Changes = append(batch.Changes, follow.Change{
+				Key: key, Read: f.Read(key, kv.Value), Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease,
+			})
 		})
 		batch.Header = at
 		f.Apply(batch)
@@ -211,10 +214,6 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 		return nil, fmt.Errorf("look up %s: %w", service, err)
 	}
 	return f.view, nil
-}
-
-func changeOf(kv *mvccpb.KeyValue) follow.Change {
-	return follow.Change{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease}
 }
 
 // lastKnown returns the view of a service that is being followed, stale at the latest since the given time, and why.

@@ -23,7 +23,8 @@ const createTimeout = 4 * time.Second
 // Change is what became of one key.
 type Change struct {
 	Key     string
-	Value   []byte // nil when Deleted
+	Value   []byte // nil when Deleted, or when it was Read
+	Read    any    // what the sink made of the value of a list
 	Deleted bool
 
 	Revision       int64 // of the write; of the list that found the key gone
@@ -41,6 +42,9 @@ type Batch struct {
 
 // Sink takes what a follower finds out. Its methods are called one at a time and must not block.
 type Sink interface {
+	// Read makes of a listed value what Apply shall get instead. It is called for one key after another while the rest
+	// of the list is on its way, beside the other methods.
+	Read(key string, value []byte) any
 	Apply(Batch)
 	// Fresh says that what was applied is current, Stale that etcd is out of reach, and why.
 	Fresh()
@@ -146,7 +150,9 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		sum.toggle(key, kv.ModRevision)
 		// Read without the lock: no watch is open now. In another history the same revision is another write.
 		if f.known[key] != kv.ModRevision || broken || at.Before(f.at) || at.Revision < f.revision {
-			changes = append(changes, Change{Key: key, Value: kv.Value, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease})
+			changes = append(changes, Change{
+				Key: key, Read: f.sink.Read(key, kv.Value), Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease,
+			})
 		}
 	})
 	if err != nil {

@@ -64,7 +64,7 @@ func registerMany(t testing.TB, reg *rollcall.Registry, service string, n int) [
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			rs[i], errs[i] = reg.Register(ctx, service, rollcall.Instance{Addr: fmt.Sprintf("10.0.%d.%d:1", i/256, i%256)})
+			rs[i], errs[i] = reg.Register(ctx, service, rollcall.Instance{Addr: fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)})
 		})
 	}
 	wg.Wait()
