@@ -1,0 +1,198 @@
+package etcdtest_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollcall-io/rollcall/internal/etcdtest"
+)
+
+func TestAClusterGoesOnWithoutAMemberThatHangsAndWithoutOneThatIsKilled(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.StartCluster(t, 3)
+
+	hung := c.Leader(t)
+	hung.Hang()
+	next := c.Leader(t)
+	if next == hung {
+		t.Error("the leader is one that hangs")
+	}
+	put(t, next.Client(t), "key", "written while one hangs")
+	hung.Continue()
+	c.Await(t)
+	if got := get(t, hung.Client(t), "key"); got != "written while one hangs" {
+		t.Errorf("key is %q at the member that hung", got)
+	}
+
+	killed := c.Leader(t)
+	pid := killed.Pid()
+	killed.Kill()
+	if !refuses(t, killed.Endpoint()) {
+		t.Error("a member that was killed accepts connections")
+	}
+	put(t, c.Leader(t).Client(t), "key", "written while one is dead")
+	killed.Start()
+	c.Await(t)
+	if now := killed.Pid(); now == pid || now == os.Getpid() {
+		t.Errorf("the process of the member is %d, was %d; the test's is %d", now, pid, os.Getpid())
+	}
+	if got := get(t, killed.Client(t), "key"); got != "written while one is dead" {
+		t.Errorf("key is %q at the member that was killed", got)
+	}
+}
+
+func TestAClusterKeepsItsDataUntilItIsWiped(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.StartCluster(t, 3)
+	client, endpoints := c.Client(t), c.Endpoints()
+	put(t, client, "key", "value")
+	before, err := client.Get(bounded(t), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	c.KillAll()
+	for _, endpoint := range endpoints {
+		if !refuses(t, endpoint) {
+			t.Errorf("%s accepts connections after KillAll", endpoint)
+		}
+	}
+	c.StartAll(t)
+	if got := get(t, client, "key"); got != "value" {
+		t.Errorf("key is %q after a restart", got)
+	}
+
+	c.Wipe(t)
+	after, err := client.Get(bounded(t), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after.Kvs) != 0 || after.Header.Revision >= before.Header.Revision {
+		t.Errorf("after a wipe there are %d keys at revision %d, was %d", len(after.Kvs), after.Header.Revision, before.Header.Revision)
+	}
+	if after.Header.ClusterId != before.Header.ClusterId {
+		t.Error("the cluster id is another one after a wipe")
+	}
+	if got := strings.Join(c.Endpoints(), " "); got != strings.Join(endpoints, " ") {
+		t.Errorf("endpoints are %s, were %s", got, endpoints)
+	}
+}
+
+func TestOnlyWithFsyncAClusterSyncsItsWrites(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		opts  []etcdtest.ClusterOption
+		syncs bool
+	}{{nil, false}, {[]etcdtest.ClusterOption{etcdtest.WithFsync()}, true}} {
+		t.Run(fmt.Sprintf("syncs=%t", row.syncs), func(t *testing.T) {
+			c := etcdtest.StartCluster(t, 1, row.opts...)
+			const syncs = "etcd_disk_wal_fsync_duration_seconds_count"
+			before := metric(t, c.Member(0), syncs)
+			put(t, c.Client(t), "key", "value")
+			if after := metric(t, c.Member(0), syncs); (after != before) != row.syncs {
+				t.Errorf("etcd had synced %s times before a write and %s times after it", before, after)
+			}
+		})
+	}
+}
+
+// forsakenEnv makes TestForsaken the program that it is.
+const forsakenEnv = "ROLLCALL_TEST_FORSAKEN"
+
+// TestForsaken is no test: it is the program of TestNoMemberOutlivesTheTests. It starts a cluster of which one member
+// hangs, says where the members are, and waits for its end.
+func TestForsaken(t *testing.T) {
+	if os.Getenv(forsakenEnv) == "" {
+		return
+	}
+	c := etcdtest.StartCluster(t, 2)
+	c.Member(1).Hang()
+	fmt.Println("members:", strings.Join(c.Endpoints(), " "))
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func TestNoMemberOutlivesTheTests(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestForsaken$")
+	cmd.Env = append(os.Environ(), forsakenEnv+"=1", "TMPDIR="+t.TempDir()) // it cannot clean up after itself
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	endpoints := members(out)
+	if len(endpoints) == 2 && refuses(t, endpoints[1]) {
+		t.Error("a member that hangs refuses connections while its test runs")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if len(endpoints) != 2 {
+		t.Skipf("no clusters here: %q", endpoints)
+	}
+	deadline := time.Now().Add(timeout)
+	for _, endpoint := range endpoints {
+		for !refuses(t, endpoint) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the member at %s outlives its test", endpoint)
+			}
+		}
+	}
+}
+
+// members reads what TestForsaken says.
+func members(out io.Reader) []string {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if said, ok := strings.CutPrefix(lines.Text(), "members: "); ok {
+			return strings.Fields(said)
+		}
+	}
+	return nil
+}
+
+func refuses(t *testing.T, endpoint string) bool {
+	t.Helper()
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", endpoint)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err != nil
+}
+
+// metric returns the value of one of a member's metrics, as text.
+func metric(t *testing.T, m *etcdtest.Member, name string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + m.Endpoint() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	defer http.DefaultClient.CloseIdleConnections()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)`).FindSubmatch(body)
+	if found == nil {
+		t.Fatalf("etcd has no metric %s", name)
+	}
+	return string(found[1])
+}
