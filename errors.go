@@ -33,7 +33,8 @@ var (
 	ErrUnauthenticated = errors.New("etcd does not accept the credentials")
 
 	// ErrPermissionDenied says that etcd knows who asks and will not have it.
-	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it")
+	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it: to register takes readwrite on the service's keys, " +
+		"to watch it read, to list services read on those of all")
 
 	// ErrInvalid is what every [InvalidError] is.
 	ErrInvalid = errors.New("invalid")
@@ -96,7 +97,7 @@ type size int
 func (s size) String() string { return fmt.Sprintf("of %d bytes", int(s)) }
 
 // UnreachableError says that a call ended before etcd had answered it. It unwraps to the reason, usually
-// [context.DeadlineExceeded] or [context.Canceled] of the caller's own context.
+// [context.DeadlineExceeded] or [context.Canceled] of the caller's own context, and to what the last try met.
 type UnreachableError struct {
 	Endpoints []string  // what was tried
 	Since     time.Time // when the call began to try
@@ -116,4 +117,9 @@ func (e *UnreachableError) Error() string {
 // Is makes errors.Is(err, ErrUnreachable) true.
 func (e *UnreachableError) Is(target error) bool { return target == ErrUnreachable }
 
-func (e *UnreachableError) Unwrap() error { return e.Err }
+func (e *UnreachableError) Unwrap() []error {
+	if e.Last == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Last}
+}

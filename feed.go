@@ -200,7 +200,7 @@ func (f *feed) skip(c follow.Change, err error) {
 func (f *feed) Fresh() { f.condition(time.Time{}, nil) }
 
 // Stale implements [follow.Sink].
-func (f *feed) Stale(since time.Time, err error) { f.condition(since, err) }
+func (f *feed) Stale(since time.Time, err error) { f.condition(since, refused(err)) }
 
 // condition publishes a change of freshness as a view of its own. One that was recalled from a snapshot has been stale
 // for longer than etcd was found out of reach.

@@ -47,7 +47,7 @@ func (r *Registry) Status() Status {
 		return s
 	}
 	kept := r.keeper.Status()
-	s.Endpoints, s.UnreachableSince, s.LastError = r.client.Endpoints(), kept.UnreachableSince, kept.LastError
+	s.Endpoints, s.UnreachableSince, s.LastError = r.client.Endpoints(), kept.UnreachableSince, refused(kept.LastError)
 	for _, l := range kept.Leases {
 		s.Leases = append(s.Leases, LeaseStatus{
 			ID: l.ID, TTL: time.Duration(l.TTL) * time.Second, Registrations: l.Holds, LastHeartbeat: l.LastHeartbeat,

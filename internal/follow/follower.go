@@ -67,6 +67,7 @@ type Follower struct {
 	revision   int64            // up to which known is complete
 	listed     bool             // what is known comes from etcd, not from a seed alone
 	broken     bool             // the history of what is known has ended: the next list resets
+	forbidden  bool             // etcd refused the last list
 	staleSince time.Time
 	waiting    []chan struct{} // closed after the next list that begins
 }
@@ -94,8 +95,10 @@ func (f *Follower) Run(ctx context.Context) {
 	f.source.add(f)
 	defer f.source.remove(f)
 	var troubled time.Time // since when; zero while all is well
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	for attempt, refusals := 0, 0; ctx.Err() == nil; attempt++ {
+		pause := wire.Backoff(attempt)
 		if err := f.list(ctx); err == nil {
+			refusals = 0
 			troubled = time.Time{}
 			began := time.Now()
 			err = f.watch(ctx)
@@ -105,7 +108,7 @@ func (f *Follower) Run(ctx context.Context) {
 			}
 			f.logger.Debug("watch ended, listing again", "revision", f.revision, "err", err)
 			if time.Since(began) > 10*time.Second {
-				attempt = 0 // it went well: what comes now is the first trouble
+				attempt, pause = 0, wire.Backoff(0) // it went well: what comes now is the first trouble
 			}
 			troubled = time.Now()
 		} else if ctx.Err() == nil {
@@ -113,8 +116,13 @@ func (f *Follower) Run(ctx context.Context) {
 				troubled = time.Now()
 			}
 			f.stale(troubled, err)
+			if wire.IsRefusal(err) {
+				pause = wire.RefusalBackoff(refusals)
+				refusals++
+				f.forbid()
+			}
 		}
-		if !wire.Sleep(ctx, wire.Backoff(attempt)) {
+		if !wire.Sleep(ctx, pause) {
 			return
 		}
 	}
@@ -131,6 +139,13 @@ func (f *Follower) Refresh() <-chan struct{} {
 	f.waiting = append(f.waiting, done)
 	f.pokeLocked()
 	return done
+}
+
+// forbid takes the follower out of the probes until it has listed again.
+func (f *Follower) forbid() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forbidden = true
 }
 
 // list reads the prefix and applies what is different from what was known.
@@ -166,7 +181,7 @@ func (f *Follower) list(ctx context.Context) (err error) {
 		}
 	}
 	reset := f.broken || at.Before(f.at) || at.Revision < f.revision
-	f.known, f.sum, f.at, f.revision, f.broken, f.listed = found, sum, at, at.Revision, false, true
+	f.known, f.sum, f.at, f.revision, f.broken, f.listed, f.forbidden = found, sum, at, at.Revision, false, true, false
 	f.sink.Apply(Batch{Header: at, Changes: changes, Relisted: true, Reset: reset})
 	f.freshLocked() // the list is current, whatever becomes of the watch
 	for _, done := range asked {
@@ -181,7 +196,7 @@ func (f *Follower) position() Header {
 	defer f.mu.Unlock()
 	h := f.at
 	h.Revision = f.revision
-	if !f.listed {
+	if !f.listed || f.forbidden {
 		return Header{}
 	}
 	return h
@@ -193,6 +208,13 @@ func (f *Follower) lost(now Header) {
 	defer f.mu.Unlock()
 	f.logger.Warn("etcd's history broke, reading everything again", "revision", now.Revision, "held", f.revision)
 	f.broken = true
+	f.pokeLocked()
+}
+
+// doubt makes the follower list again: it is to find out itself whether it may.
+func (f *Follower) doubt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.pokeLocked()
 }
 

@@ -106,12 +106,15 @@ func (s *Source) probe(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	header, err := s.read(ctx, conn, anyPrefix(positions))
+	header, err := s.readAny(ctx, conn, positions)
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil && wire.IsRefusal(err):
 		s.logger.Debug("probe refused", "err", err)
+		for f := range positions {
+			f.doubt() // nothing proves any more that it is current
+		}
 		return
 	case err != nil:
 		s.logger.Debug("probe failed, trying the next member", "endpoint", conn.Endpoint, "err", err)
@@ -135,12 +138,19 @@ func (s *Source) probe(ctx context.Context) {
 	}
 }
 
-// anyPrefix returns a key that one of the followers may read.
-func anyPrefix(positions map[*Follower]Header) string {
+// maxRefused bounds how many followers' prefixes a probe tries. A role may allow some of them and not others.
+const maxRefused = 5
+
+// readAny reads from one of the followers' prefixes, the next one when etcd does not allow it.
+func (s *Source) readAny(ctx context.Context, conn *wire.Conn, positions map[*Follower]Header) (h Header, err error) {
+	refused := 0
 	for f := range positions {
-		return f.prefix
+		h, err = s.read(ctx, conn, f.prefix)
+		if refused++; err == nil || !wire.IsRefusal(err) || refused == maxRefused {
+			return h, err
+		}
 	}
-	return ""
+	return h, err
 }
 
 func (s *Source) read(ctx context.Context, conn *wire.Conn, key string) (Header, error) {

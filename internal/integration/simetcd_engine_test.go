@@ -45,7 +45,11 @@ func TestTheEngineLivesTenMinutesInABubble(t *testing.T) {
 				t.Errorf("revision %d at %v took a live instance", r.Revision, r.At)
 			}
 		}
-		mustEqual(t, "leases ever granted", sim.Count("LeaseGrant"), 1)
+		// A leader that hangs may revoke, when it goes on, what ran out in its own books: once for each, all moves away.
+		if granted := sim.Count("LeaseGrant"); granted > 11 {
+			t.Errorf("%d leases were granted", granted)
+		}
+		mustEqual(t, "leases left", len(sim.Leases()), 1)
 		if n := sim.Count("LeaseKeepAlive"); n < 100 {
 			t.Errorf("%d heartbeats in ten minutes", n)
 		}

@@ -27,6 +27,7 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 	pulse := &pulse{k: k, l: l, watchdog: min(maxWatchdog, period/2)}
 	defer pulse.end()
 	next := rand.N(period)
+	fresh := false // the stream is to bring a fresh token
 	for attempt := 0; ; {
 		select {
 		case <-time.After(next):
@@ -39,6 +40,9 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 		switch {
 		case err != nil && k.ctx.Err() != nil:
 			return false
+		case wire.TokenDied(err) && !fresh:
+			next, fresh = 0, true
+			continue
 		case err != nil:
 			k.missed(fmt.Errorf("heartbeat: %w", err))
 			next = wire.Backoff(attempt) / 2
@@ -54,6 +58,7 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 		default:
 			next = jitter(period)
 		}
+		fresh = false
 	}
 }
 
@@ -94,6 +99,7 @@ func (p *pulse) once() (ttl int64, err error) {
 	ttl, err = p.exchange()
 	hung := !watchdog.Stop()
 	if hung {
+		p.k.hung()
 		err = fmt.Errorf("no answer in %v", p.watchdog) // an answer that just made it comes again
 	}
 	if err == nil {
@@ -135,7 +141,7 @@ func (p *pulse) exchange() (ttl int64, err error) {
 	}
 	p.conn.Heard()
 	p.conn.LookAtClient()
-	p.k.beaten(p.l)
+	p.k.beaten(p.l, resp.GetHeader().GetRaftTerm())
 	return resp.TTL, nil
 }
 

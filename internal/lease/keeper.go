@@ -85,6 +85,7 @@ type Keeper struct {
 	reach   reach
 	at      wire.Header // the newest proof of where etcd is
 	epoch   int         // counts the breaks of etcd's history
+	census  census
 }
 
 // New returns a keeper; it does nothing before the first Hold.

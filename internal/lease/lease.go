@@ -28,13 +28,14 @@ type lease struct {
 
 	state   state
 	tried   bool // a grant was sent
-	full    bool // takes no more entries: etcd does not let us renew it
+	full    bool // takes no more entries: everything on it moves, or is to
 	apart   bool // for keys that etcd has refused: one of them could stop the renewal of all
 	books   map[string]*entry
 	wanted  int      // entries with a hold whose lease this is
 	dirty   []*entry // entries to look at, in order
 	granted time.Time
 	beaten  time.Time // last confirmed heartbeat
+	term    uint64    // since which no leader before can have it in its books; 0: not known yet
 
 	over chan struct{} // closed when state becomes ended
 }
@@ -91,30 +92,6 @@ func (k *Keeper) setApartLocked(e *entry, err error) {
 	from.wanted--
 	k.assignLocked(e, from.ttl, true)
 	k.retireLocked(from)
-}
-
-// evacuate moves what is wanted from a lease that etcd does not let us renew, for a key on it that we may not write any
-// more, to a fresh one. The forbidden key is refused there. It is gone when the old lease has run out.
-func (k *Keeper) evacuate(l *lease, err error) {
-	if !errors.Is(wire.EtcdError(err), rpctypes.ErrPermissionDenied) {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	l.full = true
-	if l.wanted < 2 || l.state != alive || k.closing {
-		return // nothing else suffers
-	}
-	k.Logger.Warn("etcd refuses to renew a lease, for a key on it that may not be written; moving the others", "lease", l.id, "registrations", l.wanted, "err", err)
-	next := k.addLocked(newLease(l.ttl, l.apart))
-	for _, e := range l.books {
-		if e.lease == l && e.hold != nil {
-			l.wanted--
-			next.wanted++
-			k.enterLocked(e, next)
-			k.dirtyLocked(e)
-		}
-	}
 }
 
 // tend gives a lease its life: grant, heartbeats; when etcd says that it is gone, a new one in its place, without end.
@@ -191,7 +168,7 @@ func (k *Keeper) tryGrant(l *lease) error {
 	k.mu.Unlock()
 	ctx, cancel := conn.Call(k.ctx, writeTimeout)
 	defer cancel()
-	_, err = pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
+	granted, err := pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
 	if errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseExist) {
 		return nil // an earlier try got through
 	}
@@ -202,7 +179,10 @@ func (k *Keeper) tryGrant(l *lease) error {
 		return fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
 	conn.Heard()
-	k.reached()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reachedLocked()
+	k.grantedLocked(l, granted.GetHeader().GetRaftTerm())
 	return nil
 }
 

@@ -34,12 +34,6 @@ type reach struct {
 // warnAfter keeps a hiccup that heals within a try or two out of the log.
 const warnAfter = time.Second
 
-func (k *Keeper) reached() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.reachedLocked()
-}
-
 func (k *Keeper) reachedLocked() {
 	r := &k.reach
 	if !r.since.IsZero() && time.Since(r.since) >= warnAfter {
@@ -69,12 +63,13 @@ func (k *Keeper) missedLocked(err error) {
 	}
 }
 
-// beaten notes a heartbeat that etcd answered.
-func (k *Keeper) beaten(l *lease) {
+// beaten notes a heartbeat that etcd answered, and in which term.
+func (k *Keeper) beaten(l *lease, term uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l.beaten = time.Now()
 	k.reachedLocked()
+	k.renewedLocked(l, term)
 }
 
 // Status returns what the keeper knows about itself now, leases sorted by TTL.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 )
 
@@ -38,13 +38,12 @@ func Given(client *clientv3.Client, logger *slog.Logger) *Client {
 
 // Login returns a client that Run makes.
 func Login(cfg clientv3.Config, logger *slog.Logger) *Client {
+	first := grpc.WithChainUnaryInterceptor(new(logins).intercept)
+	cfg.DialOptions = append([]grpc.DialOption{first}, cfg.DialOptions...)
 	return &Client{logger: logger, endpoints: cfg.Endpoints, cfg: cfg, err: errLoggingIn, complaints: map[string]bool{}}
 }
 
-const (
-	loginTimeout = 3 * time.Second  // of one try
-	maxRefused   = 30 * time.Second // between tries with a password that etcd refuses: each costs it a bcrypt
-)
+const loginTimeout = 3 * time.Second // of one try
 
 // Run makes a client that is not there yet: it tries until it succeeds or ctx ends, which also ends what the client does.
 func (c *Client) Run(ctx context.Context) {
@@ -56,7 +55,6 @@ func (c *Client) Run(ctx context.Context) {
 	if cfg.DialTimeout == 0 {
 		cfg.DialTimeout = loginTimeout
 	}
-	refused := time.Second
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		client, err := clientv3.New(cfg)
 		c.mu.Lock()
@@ -66,12 +64,7 @@ func (c *Client) Run(ctx context.Context) {
 			return
 		}
 		c.logger.Debug("login to etcd failed, trying again", "err", err)
-		pause := Backoff(attempt)
-		if IsRefusal(err) {
-			pause = refused/2 + rand.N(refused/2)
-			refused = min(2*refused, maxRefused)
-		}
-		Sleep(ctx, pause)
+		Sleep(ctx, Backoff(attempt)) // a password that is refused is held back on its way
 	}
 }
 

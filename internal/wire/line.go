@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,6 +121,32 @@ func (l *Line) Drop(c *Conn) {
 	}
 }
 
+// Silent asks every member for a sign of life, over a connection of its own, and returns those that gave none until ctx
+// ended: they neither answered nor refused, as a process does that hangs, or a network that is cut.
+func (l *Line) Silent(ctx context.Context) []string {
+	client, err := l.client.get()
+	if err != nil {
+		return nil
+	}
+	endpoints := client.Endpoints()
+	silent := make([]bool, len(endpoints))
+	var wg sync.WaitGroup
+	for n, endpoint := range endpoints {
+		wg.Go(func() {
+			conn, err := client.Dial(endpoint)
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, err = pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{}, ours...)
+			silent[n] = err != nil && ctx.Err() != nil
+		})
+	}
+	wg.Wait()
+	n := 0
+	return slices.DeleteFunc(slices.Clone(endpoints), func(string) bool { n++; return !silent[n-1] })
+}
+
 // Close closes the line for good.
 func (l *Line) Close() {
 	l.mu.Lock()
@@ -136,6 +163,12 @@ func (l *Line) Close() {
 func Backoff(n int) time.Duration {
 	d := min(100*time.Millisecond<<min(n, 8), time.Second)
 	return d/2 + rand.N(d/2)
+}
+
+// RefusalBackoff is Backoff after a definite no, which nobody but an operator can change: 1 s growing to 8 s.
+func RefusalBackoff(n int) time.Duration {
+	d := time.Second << min(n, 3)
+	return d + rand.N(d/4)
 }
 
 // Sleep waits for d and reports whether ctx lived through it.

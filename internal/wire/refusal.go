@@ -39,3 +39,10 @@ func IsRefusal(err error) bool {
 	}
 	return false
 }
+
+// TokenDied reports whether etcd refused for the token: one that has expired, that is older than the latest change of
+// anybody's permissions, or none because logging in was not needed then. A fresh stream brings a fresh one.
+func TokenDied(err error) bool {
+	err = EtcdError(err)
+	return errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrAuthOldRevision) || errors.Is(err, rpctypes.ErrUserEmpty)
+}

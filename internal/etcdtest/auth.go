@@ -1,0 +1,136 @@
+package etcdtest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rollcall-io/rollcall"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
+)
+
+// Security says how a [Secured] server knows its clients.
+type Security struct {
+	// TokenTTL is how long what a password was exchanged for is good for, in whole seconds.
+	TokenTTL time.Duration
+
+	// Signed makes the tokens signed ones (JWT), which end at their time, used or not, and which outlive a restart.
+	// Simple tokens live on while they are used, and end with the server.
+	Signed bool
+
+	// Authority, when there is one, makes the server speak TLS and want a certificate of every client. Its common name
+	// is then the client's user, unless the client has a token.
+	Authority *Authority
+}
+
+// Secured is an embedded etcd made for authentication, which is off until somebody turns it on, as in every new etcd.
+// What holds for the methods of [Server] holds for its own.
+type Secured struct {
+	server    *Server
+	authority *Authority
+	configure func(*embed.Config)
+}
+
+// StartSecured starts an etcd for authentication and waits until it answers. It is stopped when t ends.
+func StartSecured(t testing.TB, security Security) *Secured {
+	t.Helper()
+	dir := t.TempDir()
+	s := &Secured{server: &Server{t: t, dir: filepath.Join(dir, "etcd")}, authority: security.Authority}
+	s.configure = security.configure(t, dir)
+	t.Cleanup(s.Stop)
+	var err error
+	for range 20 {
+		s.server.addr = pickAddr()
+		if err = s.start(); err == nil {
+			return s
+		}
+		if _, taken := errors.AsType[*net.OpError](err); !taken {
+			break
+		}
+	}
+	t.Fatalf("start etcd: %v", err)
+	return nil
+}
+
+// cheapest is the least cost that bcrypt knows: etcd's own default makes a login a tenth of a second of computing.
+const cheapest = 4
+
+// configure writes the files that a server of this security needs, and returns what it changes in etcd's configuration.
+func (sec Security) configure(t testing.TB, dir string) func(*embed.Config) {
+	t.Helper()
+	provider := embed.DefaultAuthToken
+	if sec.Signed {
+		file := writeKey(t, filepath.Join(dir, "tokens.key"), newKey(t))
+		provider = fmt.Sprintf("jwt,priv-key=%s,sign-method=ES256,ttl=%s", file, sec.TokenTTL)
+	}
+	var id Identity
+	if sec.Authority != nil {
+		id = sec.Authority.Issue(t, "etcd")
+	}
+	return func(cfg *embed.Config) {
+		cfg.BcryptCost, cfg.AuthToken, cfg.AuthTokenTTL = cheapest, provider, uint(sec.TokenTTL/time.Second)
+		if sec.Authority != nil {
+			cfg.ListenClientUrls[0].Scheme, cfg.AdvertiseClientUrls[0].Scheme = "https", "https"
+			cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile = id.CertFile, id.KeyFile
+			cfg.ClientTLSInfo.TrustedCAFile, cfg.ClientTLSInfo.ClientCertAuth = sec.Authority.File, true
+		}
+	}
+}
+
+// Endpoint is where clients find the server: host:port, the same for its whole life.
+func (s *Secured) Endpoint() string { return s.server.Endpoint() }
+
+// Config returns the configuration of a client without a password. With an authority it has a certificate of the name.
+func (s *Secured) Config(t testing.TB, name string) clientv3.Config {
+	t.Helper()
+	cfg := rollcall.ClientConfig(s.Endpoint())
+	if s.authority != nil {
+		cfg.TLS = s.authority.Client(t, name)
+	}
+	return cfg
+}
+
+// Stop stops the server as [Server.Stop] does.
+func (s *Secured) Stop() { s.server.Stop() }
+
+// Restart stops the server if it runs and starts it on the same port with the same data.
+func (s *Secured) Restart() {
+	s.server.t.Helper()
+	s.Stop()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := s.start()
+		if err == nil {
+			return
+		}
+		if _, taken := errors.AsType[*net.OpError](err); !taken || time.Now().After(deadline) {
+			s.server.t.Fatalf("restart etcd: %v", err)
+		}
+	}
+}
+
+func (s *Secured) start() error {
+	registered := make(chan *grpc.Server, 1)
+	cfg := s.server.config()
+	cfg.ServiceRegister = func(g *grpc.Server) { registered <- g }
+	s.configure(cfg)
+	e, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.server.grpc = <-registered:
+		s.server.etcd = e
+		return nil
+	case err = <-e.Err():
+	case <-time.After(patience):
+		err = fmt.Errorf("not ready after %v", patience)
+	}
+	e.Server.HardStop()
+	e.Close()
+	return err
+}
