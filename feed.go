@@ -87,6 +87,12 @@ func (f *feed) Apply(b follow.Batch) {
 		return
 	}
 	next := &View{Service: f.service, Revision: b.Revision, Instances: applyUpdates(before, updates)}
+	if f.view != nil {
+		next.era = f.view.era
+	}
+	if b.Reset {
+		next.era++
+	}
 	if f.view != nil && !b.Relisted { // a list is current, whatever came before it
 		next.StaleSince, next.StaleErr = f.view.StaleSince, f.view.StaleErr
 	}
@@ -112,6 +118,7 @@ func (f *feed) reduce(before []*Instance, b follow.Batch) []Update {
 		if old, was := merged[id]; was {
 			if u, ok = merge(old, u); !ok {
 				delete(merged, id)
+				f.guard.heard(id) // it came and went: it has spoken all the same
 				continue
 			}
 		}
@@ -158,7 +165,7 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance, reset bool) 
 	gone := Update{Op: Delete, Instance: prev, Prev: prev}
 	if c.Deleted {
 		gone.Expired = true
-		return gone, prev != nil
+		return gone, prev != nil && !prev.Suspect // of a suspect that is known already
 	}
 	read := c.Read
 	if read == nil {
@@ -264,9 +271,11 @@ func (f *feed) newer(seq uint64, last *View) (v *View, number uint64, wait <-cha
 	if missed := f.seq - seq; last != nil && missed <= uint64(len(f.ring)) {
 		next.Updates, next.Reset = mergeDeltas(f.ring[len(f.ring)-int(missed):])
 	} else {
-		// Too far behind for the ring. Whether the revision went back shows in the numbers, as far as they go.
-		next.Updates = next.Since(last)
-		next.Reset = last != nil && next.Revision < last.Revision
+		if last == nil {
+			last = &View{era: next.era}
+		}
+		next.Reset = next.era != last.era // too far behind for the ring
+		next.Updates = diff(last.Instances, next.Instances, !next.Reset)
 	}
 	return &next, f.seq, nil
 }

@@ -70,6 +70,11 @@ func (g *guard) forget(updates []Update, now time.Time) {
 	})
 }
 
+// heard settles what was lost of an instance that was heard of since.
+func (g *guard) heard(id string) {
+	g.recent = slices.DeleteFunc(g.recent, func(l loss) bool { return l.inst.ID == id })
+}
+
 // suspect takes every recent loss back: in place of the update that removes it, or as a new one.
 func (g *guard) suspect(updates []Update, now time.Time) []Update {
 	merged := make(map[string]Update, len(updates)+len(g.recent))

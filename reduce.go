@@ -17,9 +17,6 @@ func merge(old, u Update) (Update, bool) {
 		return Update{Op: Modify, Instance: u.Instance, Prev: old.Prev}, true
 	}
 	u.Prev = old.Prev
-	if u.Op == Delete {
-		u.Instance = old.Instance
-	}
 	return u, true
 }
 

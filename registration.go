@@ -141,7 +141,12 @@ func (g *Registration) Deregister(ctx context.Context) error {
 	err := g.hold.Release(ctx)
 	switch {
 	case errors.Is(g.hold.Err(), ErrClosed):
-		return g.registry.closeError() // it was Close that deregistered it
+		select {
+		case <-g.registry.closed:
+			return g.registry.closeError() // it was Close that deregistered it
+		case <-ctx.Done():
+			return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.registry.unreachable(began, nil, context.Cause(ctx)))
+		}
 	case err != nil:
 		return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.pending(ctx, began, err))
 	}

@@ -36,10 +36,12 @@ type Registry struct {
 	keeper    *lease.Keeper
 
 	ctx    context.Context // ends in Close
+	closed chan struct{}   // closed when the first Close returns
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
+	closing  bool
 	closeErr error // what Close returned
 	sourcing bool  // source runs
 	feeds    map[string]*feed
@@ -103,7 +105,7 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 }
 
 func newRegistry(client *wire.Client, s settings) *Registry {
-	r := &Registry{settings: s, client: client, holder: rand.Text(), feeds: map[string]*feed{}}
+	r := &Registry{settings: s, client: client, holder: rand.Text(), feeds: map[string]*feed{}, closed: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if r.err != nil {
 		return r
@@ -264,6 +266,19 @@ func (r *Registry) Close(ctx context.Context) error {
 	if r.keeper == nil {
 		return nil
 	}
+	r.mu.Lock()
+	first := !r.closing
+	r.closing = true
+	r.mu.Unlock()
+	if !first {
+		select {
+		case <-r.closed:
+			return r.closeError()
+		case <-ctx.Done():
+			return fmt.Errorf("close registry: %w", context.Cause(ctx))
+		}
+	}
+	defer close(r.closed)
 	err := r.keeper.Close(ctx)
 	r.cancel(ErrClosed)
 	r.mu.Lock()

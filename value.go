@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rollcall-io/rollcall/internal/lease"
@@ -179,9 +181,9 @@ func decodeAny(value []byte) (*Instance, error) {
 	if err := json.Unmarshal(value, &i.unknown); err != nil {
 		return nil, err
 	}
-	for _, name := range knownFields {
-		delete(i.unknown, name)
-	}
+	maps.DeleteFunc(i.unknown, func(name string, _ json.RawMessage) bool { // as encoding/json compares names
+		return slices.ContainsFunc(knownFields, func(known string) bool { return strings.EqualFold(known, name) })
+	})
 	i.readMetadata(r.Metadata)
 	return i, nil
 }

@@ -59,6 +59,8 @@ type View struct {
 
 	// Reset says that etcd's history broke, as by a wipe or a restore: the revision may be lower than before.
 	Reset bool
+
+	era int // counts the breaks of etcd's history: equal revisions of two eras have nothing in common
 }
 
 // Get returns the instance with the given id.
@@ -90,13 +92,13 @@ func (v *View) Since(prev *View) []Update {
 	if prev == nil {
 		prev = &View{}
 	}
-	return diff(prev.Instances, v.Instances)
+	return diff(prev.Instances, v.Instances, true)
 }
 
 func compareID(i *Instance, id string) int { return strings.Compare(i.ID, id) }
 
-// diff walks two slices sorted by id.
-func diff(from, to []*Instance) []Update {
+// diff walks two slices sorted by id. In another era even what looks the same is another write.
+func diff(from, to []*Instance, sameEra bool) []Update {
 	var updates []Update
 	for len(from) > 0 || len(to) > 0 {
 		switch {
@@ -107,7 +109,7 @@ func diff(from, to []*Instance) []Update {
 			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
 			from = from[1:]
 		default:
-			if from[0] != to[0] && (!from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect) {
+			if from[0] != to[0] && (!sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect) {
 				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
 			}
 			from, to = from[1:], to[1:]

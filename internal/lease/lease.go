@@ -227,7 +227,7 @@ func (k *Keeper) succeed(old *lease) *lease {
 	defer k.mu.Unlock()
 	old.loseLocked()
 	k.strikeLocked(old)
-	next := newLease(old.ttl, old.apart)
+	next, fresh := k.successorLocked(old)
 	for _, e := range old.books {
 		e.refs--
 		if e.lease != old {
@@ -246,12 +246,23 @@ func (k *Keeper) succeed(old *lease) *lease {
 			k.dirtyLocked(e)
 		}
 	}
-	if next.wanted == 0 {
+	if next.wanted == 0 || !fresh {
 		return nil
 	}
 	k.Logger.Info("lease lost, registering again", "lease", old.id, "registrations", next.wanted)
 	k.leases = append(k.leases, next)
 	return next
+}
+
+// successorLocked returns the lease that takes over what a lost one kept: one that a Register asked for meanwhile, if
+// there is room on it, or a fresh one.
+func (k *Keeper) successorLocked(old *lease) (next *lease, fresh bool) {
+	for _, l := range k.leases {
+		if l.ttl == old.ttl && l.apart == old.apart && !l.full && l.state != ended && len(l.books)+len(old.books) <= maxKeys {
+			return l, false
+		}
+	}
+	return newLease(old.ttl, old.apart), true
 }
 
 // orphanLocked finds an unwanted entry whose lease ended another lease whose books it is on, or forgets it: nothing
@@ -315,7 +326,7 @@ func (k *Keeper) lay(l *lease) {
 	if closing {
 		return // Close revokes what is left
 	}
-	ctx, cancel := context.WithTimeout(k.last, writeTimeout)
+	ctx, cancel := context.WithTimeout(k.last, time.Duration(l.ttl)*time.Second)
 	defer cancel()
 	err := k.revoke(ctx, l)
 	if err != nil {
@@ -351,7 +362,7 @@ func (k *Keeper) tryRevoke(ctx context.Context, l *lease) error {
 	if err != nil {
 		return err
 	}
-	call, cancel := conn.Call(ctx, writeTimeout)
+	call, cancel := conn.Call(ctx, closeTimeout/3) // two members may hang, and the third still has its time
 	defer cancel()
 	_, err = pb.NewLeaseClient(conn).LeaseRevoke(call, &pb.LeaseRevokeRequest{ID: l.id})
 	gone := errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound)

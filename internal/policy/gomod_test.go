@@ -23,6 +23,7 @@ var requirements = map[string]string{
 	"github.com/google/go-cmp":        "readable differences in tests",
 	"github.com/rogpeppe/go-internal": "testscript: the binary is tested by scripts",
 	"go.uber.org/goleak":              "no test leaves a goroutine behind",
+	"pgregory.net/rapid":              "random histories against plain models, cut down to the shortest that fails",
 }
 
 type goMod struct {
