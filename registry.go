@@ -260,8 +260,8 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 // the registry runs any more. A client that [Open] made is closed too. Close is idempotent: a
 // further one returns the same.
 //
-// It takes as long as ctx allows, at most about six seconds. When etcd did not answer within that time the error says
-// so; the keys then disappear when their TTL is over.
+// It takes as long as ctx allows, at most about six seconds. When etcd did not answer within that time the error is an
+// [UnreachableError]; the keys then disappear when their TTL is over.
 func (r *Registry) Close(ctx context.Context) error {
 	if r.keeper == nil {
 		return nil
@@ -279,11 +279,15 @@ func (r *Registry) Close(ctx context.Context) error {
 		}
 	}
 	defer close(r.closed)
+	began := time.Now()
 	err := r.keeper.Close(ctx)
 	r.cancel(ErrClosed)
 	r.mu.Lock()
+	if err != nil && !wire.IsRefusal(err) {
+		err = r.unreachable(began, err, cmp.Or(context.Cause(ctx), context.DeadlineExceeded))
+	}
 	if err != nil {
-		r.closeErr = fmt.Errorf("close registry: %w", err)
+		r.closeErr = fmt.Errorf("close registry: %w", refused(err))
 	}
 	for _, f := range r.feeds {
 		f.end()

@@ -127,7 +127,7 @@ func tokenDies(t *testing.T, w world, prefix string) {
 	read := &pb.RangeRequest{Key: []byte(prefix + "k")}
 	for range 3 { // in use, it lives longer than its TTL
 		must[*pb.RangeResponse](t)(kv.Range(ctx, read))
-		w.Pass(worldTokenTTL / 2)
+		w.Pass(worldTokenTTL * 2 / 3)
 	}
 	w.Pass(worldTokenTTL + 1500*time.Millisecond) // etcd looks once a second
 	_, err := kv.Range(ctx, read)

@@ -21,7 +21,7 @@ type scenario struct {
 
 // conformance is what the fake must do as etcd does. The scenarios of more than one member are in
 // simetcd_cluster_test.go, what no real cluster can be made to do on demand is in simetcd_fault_test.go.
-var conformance = slices.Concat(kvScenarios, leaseScenarios, watchScenarios, authScenarios)
+var conformance = slices.Concat(kvScenarios, streamScenarios, leaseScenarios, watchScenarios, authScenarios, operatorScenarios)
 
 // A simulation proves nothing about etcd unless the simulated etcd behaves like the real one.
 func TestTheFakeEtcdBehavesLikeEtcd(t *testing.T) {
@@ -32,14 +32,14 @@ func TestTheFakeEtcdBehavesLikeEtcd(t *testing.T) {
 			simulate(t, 1, func(t *testing.T, w *simulated) { s.run(t, w, prefix) })
 		})
 	}
-	shared := startReal(t, 1)
+	shared := startReal(t)
 	for _, s := range conformance {
 		prefix := "/" + strings.ReplaceAll(s.name, " ", "-") + "/"
 		t.Run("etcd/"+s.name, func(t *testing.T) {
 			w := shared
 			if s.own {
 				t.Parallel()
-				w = startReal(t, 1)
+				w = startReal(t)
 			}
 			s.run(t, w, prefix)
 		})
@@ -73,7 +73,7 @@ var kvScenarios = []scenario{
 	{name: "a transaction is one revision or none", run: transactionIsOneRevision},
 	{name: "a transaction cannot write a key twice", run: transactionCannotWriteAKeyTwice},
 	{name: "comparisons see missing keys as zero", run: comparisonsSeeMissingKeysAsZero},
-	{name: "without space puts and grants fail, deletes, renewals and revocations work", run: spaceRunsOut, own: true},
+	{name: "without space puts and grants fail, deletes, renewals, revocations and expiry work", run: spaceRunsOut, own: true},
 }
 
 func rangeHasLimitCountAndOrder(t *testing.T, w world, prefix string) {
@@ -233,6 +233,8 @@ func spaceRunsOut(t *testing.T, w world, prefix string) {
 	id := must[*clientv3.LeaseGrantResponse](t)(c.Grant(bounded(t), 60)).ID
 	must[*clientv3.PutResponse](t)(c.Put(bounded(t), prefix+"leased", "", clientv3.WithLease(id)))
 	put(t, c, prefix+"other", "")
+	brief := must[*clientv3.LeaseGrantResponse](t)(c.Grant(bounded(t), 2)).ID
+	must[*clientv3.PutResponse](t)(c.Put(bounded(t), prefix+"brief", "", clientv3.WithLease(brief)))
 	w.NoSpace(t)
 	_, err := c.Put(bounded(t), prefix+"other", "")
 	mustFail(t, "put", err, rpctypes.ErrNoSpace)
@@ -244,7 +246,7 @@ func spaceRunsOut(t *testing.T, w world, prefix string) {
 	must[*clientv3.DeleteResponse](t)(c.Delete(bounded(t), prefix+"other"))
 	must[*clientv3.TxnResponse](t)(c.Txn(bounded(t)).Then(clientv3.OpDelete(prefix + "other")).Commit())
 	must[*clientv3.LeaseRevokeResponse](t)(c.Revoke(bounded(t), id))
-	mustEqual(t, "keys left", len(keys(t, c, prefix)), 0)
+	eventually(t, 10*time.Second, "the expiry of a lease", func() bool { return len(keys(t, c, prefix)) == 0 })
 	alarms := must[*clientv3.AlarmResponse](t)(c.AlarmList(bounded(t))).Alarms
 	mustEqual(t, "alarms", len(alarms), 1)
 	must[*clientv3.AlarmResponse](t)(c.AlarmDisarm(bounded(t), &clientv3.AlarmMember{}))

@@ -55,3 +55,41 @@ func TestTheEngineLivesTenMinutesInABubble(t *testing.T) {
 		}
 	})
 }
+
+// A restored etcd counts its terms from the beginning: the registrar must not take the leader of before for a newer one,
+// and miss that another one hangs and may take the leases with it when it goes on.
+func TestALeaderThatHangsAfterARestoreTakesNobodyWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := simetcd.New(simetcd.Options{Members: []string{"m1", "m2", "m3"}})
+		defer func() {
+			sim.Stop()
+			synctest.Wait()
+		}()
+		for range 3 { // for a later term
+			sim.Restart()
+			time.Sleep(5 * time.Second)
+		}
+		cfg := rollcall.ClientConfig(sim.Endpoints()...)
+		cfg.DialOptions = append(cfg.DialOptions, sim.DialOption())
+		reg := must[*rollcall.Registry](t)(rollcall.Open(cfg))
+		defer func() {
+			if err := reg.Close(bounded(t)); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}()
+		register(t, reg, "greeter", rollcall.Instance{Addr: "10.0.0.1:1"}, rollcall.WithTTL(5*time.Second))
+		time.Sleep(20 * time.Second)
+		sim.Restore(sim.Snapshot(), 0)
+		time.Sleep(20 * time.Second)
+		leader := sim.Leader()
+		leader.Hang()
+		time.Sleep(15 * time.Second)
+		leader.Resume()
+		time.Sleep(5 * time.Second)
+		for _, r := range sim.History() {
+			if r.Cause == "expiry" && len(r.Events) > 0 {
+				t.Errorf("revision %d at %v took a live instance", r.Revision, r.At)
+			}
+		}
+	})
+}

@@ -14,8 +14,8 @@ import (
 	"github.com/rollcall-io/rollcall/internal/simetcd"
 )
 
-// What follows runs against the fake alone: no embedded etcd can be made to hang, and none shows how long it waits
-// without making the tests wait too. Times are as measured and read in etcd's code.
+// What follows runs against the fake alone: it is about faults that the fake makes, or about moments that no real etcd
+// keeps so exactly. Times are as measured and read in etcd's code.
 
 // leased grants a lease by a client and puts a key under it.
 func leased(t *testing.T, c *clientv3.Client, ttl int64) clientv3.LeaseID {
@@ -40,29 +40,6 @@ func renew(t *testing.T, c *clientv3.Client, id clientv3.LeaseID) <-chan error {
 	return answered
 }
 
-func TestAFakeFollowersKeepAliveBlocksWhileTheOldLeaderHangs(t *testing.T) {
-	simulate(t, 3, func(t *testing.T, w *simulated) {
-		follower := w.Client(t, 2)
-		id := leased(t, follower, 20)
-		w.sim.Leader().Hang()
-		answered, asked := renew(t, follower, id), time.Now()
-		time.Sleep(6 * time.Second)
-		if w.sim.Leader() == nil || w.sim.Leader() == w.sim.Member(0) {
-			t.Error("no new leader after 6 s")
-		}
-		select {
-		case err := <-answered:
-			t.Errorf("answered after %v, though the leader that was asked hangs: %v", time.Since(asked), err)
-		default:
-		}
-		mustFail(t, "the renewal", receiveWithin(t, 10*time.Second, "an answer", answered), rpctypes.ErrTimeout)
-		mustEqual(t, "it took", time.Since(asked).Round(time.Second), 7*time.Second)
-		if err := <-renew(t, follower, id); err != nil {
-			t.Errorf("renewal with the new leader: %v", err)
-		}
-	})
-}
-
 func TestAFakePromotionGivesEveryLeaseItsFullTTLAndAnElection(t *testing.T) {
 	simulate(t, 3, func(t *testing.T, w *simulated) {
 		c := w.Client(t, 1)
@@ -81,6 +58,57 @@ func TestAFakePromotionGivesEveryLeaseItsFullTTLAndAnElection(t *testing.T) {
 		}
 		history := w.sim.History()
 		mustEqual(t, "cause of the deletion", history[len(history)-1].Cause, "expiry")
+	})
+}
+
+func TestAFakeLeaderStillLeadsWhenItsMembersWakeUpOneAfterAnother(t *testing.T) {
+	for name, order := range map[string][]int{"leader first": {0, 1, 2}, "leader last": {1, 2, 0}} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, 3, func(t *testing.T, w *simulated) {
+				c := w.Client(t, -1)
+				term := termOf(t, c)
+				for _, m := range w.sim.Members() {
+					m.Hang()
+				}
+				time.Sleep(10 * time.Second)
+				for _, i := range order { // a majority is awake without leader, or the leader without majority, for less than an election
+					w.sim.Member(i).Resume()
+					time.Sleep(600 * time.Millisecond)
+				}
+				time.Sleep(2 * time.Second)
+				mustEqual(t, "the term", termOf(t, c), term)
+			})
+		})
+	}
+}
+
+func TestAFakeLeaderThatWakesUpLateRevokesByItsOwnBooksEverySecondTime(t *testing.T) {
+	simulate(t, 3, func(t *testing.T, w *simulated) {
+		c := w.Client(t, -1)
+		for _, survives := range []bool{false, true, false} {
+			id := leased(t, c, 5)
+			old := w.sim.Leader()
+			old.Hang()
+			time.Sleep(4 * time.Second) // another one leads, and has given the lease its full time
+			must[*clientv3.LeaseKeepAliveResponse](t)(w.Client(t, simulatedCluster{w}.Leader(t)).KeepAliveOnce(bounded(t), id))
+			time.Sleep(3 * time.Second)
+			old.Resume()
+			mustEqual(t, "the key is there", len(w.sim.Keys("k")) == 1, survives)
+		}
+	})
+}
+
+func TestAFakeFollowerLooksForALeaderOncePerElection(t *testing.T) {
+	simulate(t, 3, func(t *testing.T, w *simulated) {
+		follower := w.Client(t, 1)
+		id := leased(t, follower, 60)
+		w.sim.NoLeader(3 * time.Second)
+		time.Sleep(200 * time.Millisecond) // out of step
+		asked := time.Now()
+		if err := <-renew(t, follower, id); err != nil {
+			t.Errorf("renewal: %v", err)
+		}
+		mustEqual(t, "it took", time.Since(asked), 3*simetcd.Election)
 	})
 }
 
@@ -225,5 +253,19 @@ func TestAFakeClusterThatIsHangingStopsWithoutATrace(t *testing.T) {
 		_, err := c.Put(ctx, "k", "")
 		mustEqual(t, "a put runs into its deadline", errors.Is(err, context.DeadlineExceeded), true)
 		mustEqual(t, "puts that reached a member", sim.Count("Put"), 1)
+	})
+}
+
+func TestAFakeHasUsersThatNoClientMade(t *testing.T) {
+	simulate(t, 1, func(t *testing.T, w *simulated) {
+		mustFail(t, "auth without root", w.sim.EnableAuth(), rpctypes.ErrRootUserNotExist)
+		w.sim.AddUser("root", "secret")
+		w.sim.AddUser("jie", "sesame", simetcd.Permission("/mine/"))
+		mustFail(t, "auth", w.sim.EnableAuth(), nil)
+		user := w.Client(t, 0, "jie", "sesame")
+		put(t, user, "/mine/k", "")
+		_, err := user.Put(bounded(t), "/elsewhere", "")
+		mustFail(t, "a write elsewhere", err, rpctypes.ErrPermissionDenied)
+		mustEqual(t, "users", must[*clientv3.AuthUserListResponse](t)(w.Client(t, 0, "root", "secret").UserList(bounded(t))).Users, []string{"jie", "root"})
 	})
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -14,10 +15,12 @@ var leaseScenarios = []scenario{
 	{name: "no lease is shorter than 2 s", run: minimumTTL},
 	{name: "a client may choose a lease's id", run: chosenLeaseID},
 	{name: "a put replaces a key's lease", run: putReplacesLease},
+	{name: "a put under a dead lease is refused and changes nothing", run: putUnderDeadLease},
 	{name: "the revocation of a lease is one revision", run: revokeIsOneRevision},
 	{name: "the renewal of an unknown lease has no TTL", run: renewalOfUnknownLease},
 	{name: "a lease expires within a tick of its TTL", run: leaseExpires, own: true},
 	{name: "the renewal of an expired lease waits until its keys are gone", run: renewalOfExpiredLease, own: true},
+	{name: "a renewal that waits has the header of the moment it came", run: headerOfRenewal, own: true},
 	{name: "a restart gives every lease its full TTL and an election", run: restartRefreshesLeases, own: true},
 	{name: "one keepalive stream renews many leases in order", run: keepAliveStream},
 }
@@ -47,8 +50,22 @@ func chosenLeaseID(t *testing.T, w world, _ string) {
 	must[*clientv3.LeaseRevokeResponse](t)(c.Revoke(bounded(t), 4712))
 	_, err = c.Revoke(bounded(t), 4712)
 	mustFail(t, "revoking twice", err, rpctypes.ErrLeaseNotFound)
-	_, err = c.Put(bounded(t), "k", "", clientv3.WithLease(4712))
-	mustFail(t, "a put under a dead lease", err, rpctypes.ErrLeaseNotFound)
+}
+
+func putUnderDeadLease(t *testing.T, w world, prefix string) {
+	c := w.Client(t, -1)
+	id := must[*clientv3.LeaseGrantResponse](t)(c.Grant(bounded(t), 60)).ID
+	put(t, c, prefix+"k", "1")
+	must[*clientv3.LeaseRevokeResponse](t)(c.Revoke(bounded(t), id))
+	rev := head(t, c)
+	_, err := c.Put(bounded(t), prefix+"k", "2", clientv3.WithLease(id))
+	mustFail(t, "a put", err, rpctypes.ErrLeaseNotFound)
+	_, err = c.Txn(bounded(t)).Then(clientv3.OpPut(prefix+"l", ""), clientv3.OpPut(prefix+"k", "2", clientv3.WithLease(id))).Commit()
+	mustFail(t, "a transaction", err, rpctypes.ErrLeaseNotFound)
+	_, err = c.Txn(bounded(t)).If(clientv3.Compare(clientv3.Version(prefix+"k"), "=", 0)).
+		Then(clientv3.OpPut(prefix+"k", "2", clientv3.WithLease(id))).Commit()
+	mustFail(t, "a branch that is not taken", err, nil)
+	mustEqual(t, "keys and revision", fmt.Sprint(keys(t, c, prefix), head(t, c)), fmt.Sprint(map[string]string{prefix + "k": "1"}, rev))
 }
 
 func putReplacesLease(t *testing.T, w world, prefix string) {
@@ -136,6 +153,21 @@ func renewalOfExpiredLease(t *testing.T, w world, prefix string) {
 	if _, fake := w.(*simulated); fake && time.Since(asked) < 100*time.Millisecond {
 		t.Errorf("the renewal was answered after %v, before the next tick", time.Since(asked))
 	}
+}
+
+// The header is filled before the lease is renewed: it proves nothing of what happened since.
+func headerOfRenewal(t *testing.T, w world, prefix string) {
+	c := w.Client(t, -1)
+	stream := must[pb.Lease_LeaseKeepAliveClient](t)(pb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(bounded(t)))
+	w.Pass(330 * time.Millisecond) // out of step with the leader
+	id := must[*clientv3.LeaseGrantResponse](t)(c.Grant(bounded(t), 2)).ID
+	rev := must[*clientv3.PutResponse](t)(c.Put(bounded(t), prefix+"k", "", clientv3.WithLease(id))).Header.Revision
+	w.Pass(2010 * time.Millisecond)
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
+		t.Fatal(err)
+	}
+	resp := must[*pb.LeaseKeepAliveResponse](t)(stream.Recv())
+	mustEqual(t, "revisions: of the answer, of the revocation before it", [2]int64{resp.Header.Revision, head(t, c)}, [2]int64{rev, rev + 1})
 }
 
 func restartRefreshesLeases(t *testing.T, w world, prefix string) {

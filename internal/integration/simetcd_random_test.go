@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // Scenarios hold what somebody thought of. Random requests, the same to both, hold the rest.
@@ -21,7 +24,7 @@ func TestTheFakeAnswersRandomRequestsAsEtcdDoes(t *testing.T) {
 	t.Logf("seed %d", seed)
 	var fake, real []string
 	simulate(t, 1, func(t *testing.T, w *simulated) { fake = randomRequests(t, w, seed, requests) })
-	real = randomRequests(t, startReal(t, 1), seed, requests)
+	real = randomRequests(t, startReal(t), seed, requests)
 	for i := range requests {
 		if fake[i] != real[i] {
 			t.Fatalf("seed %d, request %d:\nfake %s\netcd %s", seed, i, fake[i], real[i])
@@ -52,6 +55,10 @@ func randomRequests(t *testing.T, w world, seed uint64, n int) []string {
 			r := g.read()
 			resp, err := kv.Range(ctx, r)
 			line = fmt.Sprint("range ", r, " → ", outcome(err, resp.GetHeader()), resp.GetCount(), resp.GetMore(), pairs(resp.GetKvs()...))
+		case p < 11:
+			r := g.read()
+			resp, err := collect(kv.RangeStream(ctx, r))
+			line = fmt.Sprint("stream ", r, " → ", outcome(err, resp.GetHeader()), resp.GetCount(), resp.GetMore(), pairs(resp.GetKvs()...))
 		case p < 17:
 			r := g.txn(2)
 			resp, err := kv.Txn(ctx, r)
@@ -74,6 +81,21 @@ func randomRequests(t *testing.T, w world, seed uint64, n int) []string {
 		journal = append(journal, strings.ReplaceAll(line, "  ", " "))
 	}
 	return journal
+}
+
+// collect puts the chunks of a streamed read together.
+func collect(stream pb.KV_RangeStreamClient, err error) (*pb.RangeResponse, error) {
+	whole := &pb.RangeResponse{}
+	for err == nil {
+		var chunk *pb.RangeStreamResponse
+		if chunk, err = stream.Recv(); err == nil {
+			proto.Merge(whole, chunk.RangeResponse)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return whole, err
 }
 
 func outcome(err error, header *pb.ResponseHeader) string {

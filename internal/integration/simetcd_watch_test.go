@@ -1,14 +1,12 @@
 package integration
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -24,109 +22,9 @@ var watchScenarios = []scenario{
 	{name: "previous values and filters", run: watchPreviousAndFilters},
 	{name: "a large response comes in fragments", run: watchFragments},
 	{name: "progress is notified and answered", run: watchProgress},
+	{name: "on an idle store a watch from the last revision reports progress, one from the next does not", run: watchIdleProgress},
 	{name: "a cancelled watch is silent", run: watchCancel},
 	{name: "a transaction is one response", run: watchTransaction},
-}
-
-// rawWatch is a watch stream as it lies on the wire. The etcd client's own Watch cannot be used in simulated time: it
-// waits on a channel that the package made, outside of all bubbles.
-type rawWatch struct {
-	t         *testing.T
-	stream    pb.Watch_WatchClient
-	responses chan *pb.WatchResponse
-}
-
-func openWatch(t *testing.T, c *clientv3.Client, requireLeader bool) *rawWatch {
-	t.Helper()
-	ctx, cancel := context.WithCancel(bounded(t))
-	if requireLeader {
-		ctx = clientv3.WithRequireLeader(ctx)
-	}
-	w := &rawWatch{
-		t: t, stream: must[pb.Watch_WatchClient](t)(pb.NewWatchClient(c.ActiveConnection()).Watch(ctx)),
-		responses: make(chan *pb.WatchResponse, 1000),
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer close(w.responses)
-		for {
-			resp, err := w.stream.Recv()
-			if err != nil {
-				return
-			}
-			w.responses <- resp
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return w
-}
-
-func (w *rawWatch) create(r *pb.WatchCreateRequest) {
-	w.t.Helper()
-	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
-}
-
-func (w *rawWatch) send(r *pb.WatchRequest) {
-	w.t.Helper()
-	if err := w.stream.Send(r); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// progress asks how far the stream is. Its answer comes after all that was committed before.
-func (w *rawWatch) progress() {
-	w.t.Helper()
-	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
-}
-
-func (w *rawWatch) next(what string) *pb.WatchResponse {
-	w.t.Helper()
-	return receiveWithin(w.t, 8*time.Second, what, w.responses)
-}
-
-// created makes a watch and returns the answer.
-func (w *rawWatch) created(r *pb.WatchCreateRequest) *pb.WatchResponse {
-	w.t.Helper()
-	w.create(r)
-	return w.next("creation")
-}
-
-// quiet fails when the stream says anything for a time.
-func (w *rawWatch) quiet(in world, d time.Duration, what string) {
-	w.t.Helper()
-	in.Pass(d)
-	select {
-	case resp := <-w.responses:
-		w.t.Errorf("%s: %s", what, told(resp))
-	default:
-	}
-}
-
-// told writes a response down: "3@7: put k=v delete l".
-func told(r *pb.WatchResponse) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d", r.WatchId)
-	for flag, set := range map[string]bool{"created": r.Created, "canceled": r.Canceled} {
-		if set {
-			b.WriteString(" " + flag)
-		}
-	}
-	for _, e := range r.Events {
-		key := string(e.Kv.Key)[strings.LastIndex(string(e.Kv.Key), "/")+1:]
-		if e.Type == mvccpb.Event_PUT {
-			fmt.Fprintf(&b, " put %s=%s", key, e.Kv.Value)
-		} else {
-			fmt.Fprintf(&b, " delete %s", key)
-		}
-		if e.PrevKv != nil {
-			fmt.Fprintf(&b, " was %s", e.PrevKv.Value)
-		}
-	}
-	return b.String()
 }
 
 // head returns etcd's revision.
@@ -335,6 +233,28 @@ func watchProgress(t *testing.T, w world, prefix string) {
 	quiet.progress()
 	resp := quiet.next("progress when asked")
 	mustEqual(t, "progress when asked", [2]any{told(resp), resp.Header.Revision}, [2]any{"-1", rev + 1})
+}
+
+func watchIdleProgress(t *testing.T, w world, prefix string) {
+	c := w.Client(t, -1)
+	put(t, c, prefix+"k", "1")
+	rev := head(t, c)
+	last, after := openWatch(t, c, false), openWatch(t, c, false)
+	for s, from := range map[*rawWatch]int64{last: rev, after: rev + 1} {
+		r := all(prefix, from)
+		r.ProgressNotify = true
+		s.created(r)
+	}
+	mustEqual(t, "the last event, again", told(last.next("the last event")), "0 put k=1")
+	for range 3 {
+		resp := last.next("progress")
+		mustEqual(t, "progress", [2]any{told(resp), resp.Header.Revision}, [2]any{"0", rev})
+	}
+	after.progress()
+	after.quiet(w, 3*worldProgress, "a watch from the next revision")
+	put(t, c, "elsewhere"+prefix, "")
+	resp := after.next("progress")
+	mustEqual(t, "progress once the store has moved", [2]any{told(resp), resp.Header.Revision}, [2]any{"0", rev + 1})
 }
 
 func watchCancel(t *testing.T, w world, prefix string) {

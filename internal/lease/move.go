@@ -33,6 +33,14 @@ func (k *Keeper) grantedLocked(l *lease, term uint64) {
 	l.term, k.census.term = term, term
 }
 
+// resetTermsLocked begins anew with the terms of another history, whose leader has given every lease its full time.
+func (k *Keeper) resetTermsLocked(term uint64) {
+	k.census.term = term
+	for _, l := range k.leases {
+		l.term = min(l.term, term)
+	}
+}
+
 // renewedLocked notes the term in which a lease was renewed, and acts when it was granted in an earlier one.
 func (k *Keeper) renewedLocked(l *lease, term uint64) {
 	if l.term == 0 {

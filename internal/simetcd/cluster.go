@@ -39,7 +39,7 @@ const (
 	// adds to every lease.
 	Election = time.Second
 
-	// Version is the etcd version that members report.
+	// Version is the etcd version that members report, unless the options name another.
 	Version = "3.7.3"
 
 	requestTimeout = 5*time.Second + 2*Election // how long etcd itself waits for a commit or for the leader
@@ -49,6 +49,7 @@ const (
 // Options say what cluster to make. The zero value is one member with etcd's defaults.
 type Options struct {
 	Members          []string      // names; the default is "m1". Member "m1" is found at endpoint "m1:2379".
+	Version          string        // of etcd. One before 3.7, such as "3.6.16", cannot stream reads.
 	TokenTTL         time.Duration // how long an unused auth token lives; the default is 5 minutes
 	ProgressInterval time.Duration // of watches that ask for progress; the default is 10 minutes
 }
@@ -72,13 +73,18 @@ type Cluster struct {
 	dead       bool    // the leader's process has ended since, whether or not it runs again
 	term       uint64
 	lost       time.Time // when the leader stopped leading well; zero while all is well
+	waiting    time.Time // since when a quorum is without a leader; zero while there is none, or a leader
 	leaderless time.Time // no election before this
+	wokeLate   bool      // the last leader that woke up under another one revoked leases before it knew
 }
 
 // New starts a cluster, with a leader and an empty store.
 func New(options Options) *Cluster {
 	if len(options.Members) == 0 {
 		options.Members = []string{"m1"}
+	}
+	if options.Version == "" {
+		options.Version = Version
 	}
 	if options.TokenTTL == 0 {
 		options.TokenTTL = 5 * time.Minute
@@ -173,8 +179,7 @@ func (c *Cluster) do(change func()) {
 // when waits until cond holds, at most for limit, and returns with mu held; or with an error and mu free. cond is
 // called with mu held.
 func (c *Cluster) when(ctx context.Context, limit time.Duration, cond func() bool) error {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	var timer *time.Timer
 	for {
 		c.mu.Lock()
 		if cond() {
@@ -182,6 +187,10 @@ func (c *Cluster) when(ctx context.Context, limit time.Duration, cond func() boo
 		}
 		changed := c.changed
 		c.mu.Unlock()
+		if timer == nil { // mostly there is nothing to wait for
+			timer = time.NewTimer(limit)
+			defer timer.Stop()
+		}
 		select {
 		case <-changed:
 		case <-timer.C:

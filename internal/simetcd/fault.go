@@ -1,13 +1,53 @@
 package simetcd
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Hang stops the member's process as SIGSTOP does: connections stay and new ones are accepted, nothing is read and
 // nothing answered. What is sent meanwhile is handled when it resumes, if the client still waits.
-func (m *Member) Hang() { m.cluster.do(func() { m.hung = true }) }
+func (m *Member) Hang() {
+	c := m.cluster
+	c.do(func() {
+		if c.leads(m) {
+			m.books = map[int64]time.Time{}
+			for id, l := range c.store.leases {
+				m.books[id] = l.expiry
+			}
+		}
+		m.hung = true
+	})
+}
 
-// Resume ends a Hang.
-func (m *Member) Resume() { m.cluster.do(func() { m.hung = false }) }
+// Resume ends a Hang. To the process it never happened, save that the time is later: a leader still leads unless the
+// others have elected another one meanwhile, and leases that ran out are revoked at once.
+//
+// If another one leads, a real etcd either hears of it first, or its clock ticks first: then it has the new leader revoke
+// every lease that ran out in its own books, renewed or not. Of two such leaders in a cluster, the fake's first one does
+// that and the second does not.
+func (m *Member) Resume() {
+	c := m.cluster
+	c.do(func() {
+		m.hung, m.woke = false, time.Now()
+		if m.books != nil && c.leader != m && c.led() {
+			if c.wokeLate = !c.wokeLate; c.wokeLate {
+				m.revokeByBooks()
+			}
+		}
+		m.books = nil
+	})
+}
+
+// revokeByBooks revokes the leases that ran out in the books of a member that led before it hung.
+func (m *Member) revokeByBooks() {
+	for _, id := range slices.Sorted(maps.Keys(m.books)) {
+		if !m.books[id].After(time.Now()) {
+			_ = m.cluster.revoke(id, "expiry") // or it is gone
+		}
+	}
+}
 
 // Cut parts the member from all its clients: connections break and new ones are refused. The cluster does not notice.
 func (m *Member) Cut() {
@@ -61,7 +101,7 @@ func (m *Member) Kill() {
 	_ = listener.Close()
 	m.breakConns()
 	server.Stop()
-	c.do(func() { m.hung, m.tokens = false, nil })
+	c.do(func() { m.hung, m.books, m.tokens = false, nil, nil })
 }
 
 // Start runs the member's process again. It knows no token that was given out before, and no leader until it hears one.

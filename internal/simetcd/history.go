@@ -62,7 +62,7 @@ func (c *Cluster) Revision() int64 {
 type Request struct {
 	At     time.Time
 	Member string
-	Kind   string // the method, such as "Range", "Txn" or "LeaseGrant"; "LeaseKeepAlive" and "WatchCreate" per message
+	Kind   string // the method, such as "Range", "RangeStream" or "Txn"; "LeaseKeepAlive" and "WatchCreate" per message
 }
 
 // Requests returns all requests since the beginning.

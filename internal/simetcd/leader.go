@@ -51,13 +51,24 @@ func (c *Cluster) led() bool {
 	return c.leader != nil && !c.dead && c.leader.works() && !c.leader.isolated && c.quorum()
 }
 
-// judgeLeader keeps book of since when nobody leads.
+// leads reports whether a member believes that it leads. It takes an election to find out that nobody follows.
+func (c *Cluster) leads(m *Member) bool {
+	return c.leader == m && !c.dead && m.works() && (c.led() || time.Since(c.lost) < Election)
+}
+
+// judgeLeader keeps book of since when nobody leads, and since when those who could elect somebody hear one another.
 func (c *Cluster) judgeLeader() {
-	switch {
-	case c.led():
-		c.lost = time.Time{}
-	case c.lost.IsZero():
+	if c.led() {
+		c.lost, c.waiting = time.Time{}, time.Time{}
+		return
+	}
+	if c.lost.IsZero() {
 		c.lost = time.Now()
+	}
+	if !c.quorum() {
+		c.waiting = time.Time{}
+	} else if c.waiting.IsZero() {
+		c.waiting = time.Now()
 	}
 }
 
@@ -75,8 +86,7 @@ func (c *Cluster) watchLeader() bool {
 		return false
 	}
 	if c.leader != nil {
-		// A leader that hangs together with the majority is deposed by nobody: it finds itself leading when it wakes up.
-		if c.dead || c.quorum() || c.leader.works() {
+		if c.deposed() {
 			c.leader = nil
 		}
 		return true // its followers no longer believe in it
@@ -84,12 +94,26 @@ func (c *Cluster) watchLeader() bool {
 	patience := 2 * Election
 	if len(c.members) == 1 {
 		patience = Election
+	} else if time.Since(c.waiting) < Election { // a process that starts, or wakes up, waits before it stands
+		return false
 	}
 	if !c.quorum() || time.Since(c.lost) < patience || time.Now().Before(c.leaderless) {
 		return false
 	}
 	c.elect(c.voters()[0])
 	return true
+}
+
+// deposed reports whether the leader leads no longer. One that hangs together with the majority is deposed by nobody:
+// if they wake up together, it still leads.
+func (c *Cluster) deposed() bool {
+	switch {
+	case c.dead:
+		return true
+	case c.quorum():
+		return time.Since(c.waiting) >= Election
+	}
+	return c.leader.works() && time.Since(c.leader.woke) >= Election // it hears nothing of its followers
 }
 
 // elect makes m the leader. A new leader knows no expiries: it gives every lease its full time, and an election more.

@@ -10,15 +10,11 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 const (
 	minTTL = 2 // seconds: one and a half elections, rounded up
 	maxTTL = 9_000_000_000
-
-	leadershipTimeout = 3 * time.Second // how long a leader takes to find out that it is none
 )
 
 // lease is a lease and the keys that die with it.
@@ -157,12 +153,9 @@ func (s *leaseServer) renew(ctx context.Context, id int64) (ttl int64, err error
 			return err
 		}
 		return s.m.cluster.store.mayWriteLease(who, id)
-	}, func(leader *Member) (answered bool) {
-		c := s.m.cluster
-		l := c.store.leases[id]
+	}, func() (answered bool) {
+		l := s.m.cluster.store.leases[id]
 		switch {
-		case c.leader != leader || !c.led():
-			return false
 		case l == nil:
 			return true
 		case !l.expiry.After(time.Now()):
@@ -184,10 +177,7 @@ func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLive
 			return err
 		}
 		return c.store.mayReadLease(who, r.ID)
-	}, func(leader *Member) bool {
-		if c.leader != leader || !c.led() {
-			return false
-		}
+	}, func() bool {
 		if l := c.store.leases[r.ID]; l != nil {
 			resp.TTL, resp.GrantedTTL = int64(time.Until(l.expiry).Seconds()), l.ttl
 			if r.Keys {
@@ -226,49 +216,4 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	applied, _ := s.m.applied()
 	resp.Header = c.header(s.m, applied)
 	return resp, nil
-}
-
-// askLeader has the leader answer what only it knows; check and answer are called with the cluster's mutex held, and
-// answer is called again until it has answered.
-//
-// A follower asks by a call of its own, and sticks to the leader it asked first for as long as that one keeps silent,
-// though another may lead by then. A leader that cannot commit finds out and says that it is none.
-func (m *Member) askLeader(ctx context.Context, check func() error, answer func(*Member) bool) error {
-	c := m.cluster
-	deadline := time.Now().Add(requestTimeout)
-	for {
-		var leader *Member
-		var refused error
-		limit := time.Until(deadline)
-		err := c.when(ctx, limit, func() bool {
-			leader = c.leader
-			return m.works() && (leader == m || m.seesLeader())
-		})
-		if err != nil {
-			return err
-		}
-		c.mu.Unlock()
-		if leader == m {
-			limit = min(limit, leadershipTimeout)
-		}
-		process := leader.server
-		gone := false
-		err = c.when(ctx, limit, func() bool {
-			if refused = check(); refused != nil {
-				return true
-			}
-			gone = leader.server != process || leader.works() && !leader.isolated && c.leader != leader
-			return gone || leader.works() && (!leader.isolated || leader == m) && answer(leader)
-		})
-		switch {
-		case err != nil && leader == m && ctx.Err() == nil:
-			return status.Error(codes.Unknown, "not a primary lessor")
-		case err != nil:
-			return err
-		}
-		c.mu.Unlock()
-		if refused != nil || !gone {
-			return refused
-		}
-	}
 }

@@ -21,7 +21,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	defer c.mu.Unlock()
 	applied, _ := s.m.applied()
 	resp := &pb.StatusResponse{
-		Header: c.header(s.m, applied), Version: Version, RaftTerm: c.term, DbSize: int64(1024 * len(c.store.log)),
+		Header: c.header(s.m, applied), Version: c.options.Version, RaftTerm: c.term, DbSize: int64(1024 * len(c.store.log)),
 	}
 	if c.leader != nil && (c.leader == s.m || s.m.seesLeader()) {
 		resp.Leader = c.leader.id

@@ -15,6 +15,13 @@ import (
 
 var errRefused = errors.New("connection refused")
 
+// A simulation makes connections by the thousand, and small messages are all that most of them carry: gRPC's buffers,
+// of 32 KiB and more, would be most of what it allocates.
+const (
+	pipeBytes = 16 << 10 // each way
+	readBytes = 4 << 10
+)
+
 // Member is one member of a cluster: a process with an address of its own, and the network before it.
 type Member struct {
 	cluster *Cluster
@@ -31,8 +38,10 @@ type Member struct {
 	fresh    bool      // has heard of no leader since its start
 	blind    time.Time // since when it sees no leader; zero while it sees one
 
-	hung         bool // the process does nothing
-	cut          bool // from its clients
+	hung         bool                // the process does nothing
+	woke         time.Time           // when it last stopped doing nothing
+	books        map[int64]time.Time // when leases run out, as it knew when it hung while it led
+	cut          bool                // from its clients
 	loseRequests bool
 	loseReplies  bool
 	isolated     bool // from the other members
@@ -51,10 +60,15 @@ func (m *Member) Endpoint() string { return m.name + ":2379" }
 // start runs the member's process.
 func (m *Member) start() {
 	c := m.cluster
-	listener := bufconn.Listen(64 << 10)
+	listener := bufconn.Listen(pipeBytes)
 	server := grpc.NewServer(
-		grpc.UnaryInterceptor(m.unary), grpc.StreamInterceptor(m.stream), grpc.WaitForHandlers(true))
-	pb.RegisterKVServer(server, &kvServer{m: m})
+		grpc.UnaryInterceptor(m.unary), grpc.StreamInterceptor(m.stream), grpc.WaitForHandlers(true),
+		grpc.ReadBufferSize(readBytes))
+	kv := pb.KV_ServiceDesc
+	if c.options.Version < "3.7" {
+		kv.Streams = nil // RangeStream is the only one
+	}
+	server.RegisterService(&kv, &kvServer{m: m})
 	pb.RegisterLeaseServer(server, &leaseServer{m: m})
 	pb.RegisterWatchServer(server, &watchServer{m: m})
 	pb.RegisterAuthServer(server, &authServer{m: m})
@@ -157,13 +171,41 @@ func (m *Member) await(ctx context.Context, revision int64) error {
 	return err
 }
 
+// believed returns the leader that the member believes in, nil for none, and its term. The caller holds the cluster's
+// mutex.
+func (m *Member) believed() (leader *Member, term uint64) {
+	if c := m.cluster; c.leads(m) || m.seesLeader() {
+		return c.leader, c.term
+	}
+	return nil, 0
+}
+
 // read waits until the member may answer a read, and returns with the cluster's mutex held. A linearizable read wants
-// a leader and everything that is committed, a serializable one only a process that does something.
+// a leader and everything that is committed, a serializable one only a process that does something. As in etcd, a
+// linearizable read that waits while a leader goes and one comes fails, even if it is the same.
 func (m *Member) read(ctx context.Context, serializable bool) error {
-	return m.cluster.when(ctx, requestTimeout, func() bool {
+	c := m.cluster
+	c.mu.Lock()
+	_, before := m.believed()
+	c.mu.Unlock()
+	changed := false
+	err := c.when(ctx, requestTimeout, func() bool {
+		if !m.works() || serializable {
+			return m.works()
+		}
+		leader, term := m.believed()
+		if leader == nil {
+			before = 0
+		}
+		changed = leader != nil && term != before
 		applied, _ := m.applied()
-		return m.works() && (serializable || m.canCommit() && applied == m.cluster.store.revision)
+		return changed || m.canCommit() && applied == c.store.revision
 	})
+	if err == nil && changed {
+		c.mu.Unlock()
+		err = rpctypes.ErrGRPCLeaderChanged
+	}
+	return err
 }
 
 // refuseLeaderless ends the streams that require a leader. The caller holds the cluster's mutex.

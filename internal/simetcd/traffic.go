@@ -80,6 +80,8 @@ func kindOf(message any) string {
 	switch r := message.(type) {
 	case *pb.LeaseKeepAliveRequest:
 		return "LeaseKeepAlive"
+	case *pb.RangeRequest:
+		return "RangeStream"
 	case *pb.WatchRequest:
 		switch {
 		case r.GetCreateRequest() != nil:
