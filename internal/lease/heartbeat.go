@@ -92,7 +92,7 @@ func (p *pulse) once() (ttl int64, err error) {
 		if p.conn, err = p.k.Line.Conn(); err != nil {
 			return 0, err
 		}
-		p.ctx, p.cancel = context.WithCancel(p.k.ctx)
+		p.ctx, p.cancel = context.WithCancel(p.conn.Context(p.k.ctx))
 	}
 	began := time.Now()
 	watchdog := time.AfterFunc(p.watchdog, p.cancel)

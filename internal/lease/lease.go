@@ -29,6 +29,7 @@ type lease struct {
 	state   state
 	tried   bool // a grant was sent
 	full    bool // takes no more entries: everything on it moves, or is to
+	spread  bool // granted after a while, with others of the fleet
 	apart   bool // for keys that etcd has refused: one of them could stop the renewal of all
 	books   map[string]*entry
 	wanted  int      // entries with a hold whose lease this is
@@ -96,6 +97,9 @@ func (k *Keeper) setApartLocked(e *entry, err error) {
 
 // tend gives a lease its life: grant, heartbeats; when etcd says that it is gone, a new one in its place, without end.
 func (k *Keeper) tend(l *lease) {
+	if l.spread {
+		k.stagger(l)
+	}
 	for l != nil && k.grant(l) {
 		if !k.beat(l) {
 			break

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -33,11 +34,14 @@ func (k *Keeper) grantedLocked(l *lease, term uint64) {
 	l.term, k.census.term = term, term
 }
 
-// resetTermsLocked begins anew with the terms of another history, whose leader has given every lease its full time.
-func (k *Keeper) resetTermsLocked(term uint64) {
+// beginAnewLocked is told that etcd's history broke, and in which term that was found. The leader of the new one has given
+// every lease its full time. A lease that was restored may have keys on it that have said goodbye since: what is wanted
+// moves, and the rest goes with the lease.
+func (k *Keeper) beginAnewLocked(term uint64) {
 	k.census.term = term
-	for _, l := range k.leases {
+	for _, l := range slices.Clone(k.leases) {
 		l.term = min(l.term, term)
+		k.moveLocked(l, true)
 	}
 }
 
@@ -97,8 +101,8 @@ func (k *Keeper) count(term uint64) {
 
 // moveStaleLocked moves what is wanted from every lease that was granted in an earlier term.
 func (k *Keeper) moveStaleLocked() {
-	for _, l := range append([]*lease(nil), k.leases...) {
-		if l.term != 0 && l.term < k.census.term && k.moveLocked(l) {
+	for _, l := range slices.Clone(k.leases) {
+		if l.term != 0 && l.term < k.census.term && k.moveLocked(l, false) {
 			k.Logger.Info("a member hangs that may have led: moving to a fresh lease", "lease", l.id, "term", k.census.term)
 		}
 	}
@@ -113,19 +117,21 @@ func (k *Keeper) evacuate(l *lease, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l.full = true
-	if l.wanted > 1 && k.moveLocked(l) { // else nothing else suffers
+	if l.wanted > 1 && k.moveLocked(l, false) { // else nothing else suffers
 		k.Logger.Warn("etcd refuses to renew a lease, for a key on it that may not be written; moving the others", "lease", l.id, "err", err)
 	}
 }
 
-// moveLocked moves what is wanted from a living lease to a fresh one. The old one is renewed until everything is written
-// under the new one, and revoked then.
-func (k *Keeper) moveLocked(l *lease) bool {
+// moveLocked moves what is wanted from a living lease to a fresh one, at once, or spread with the rest of the fleet. The
+// old one is renewed until everything is written under the new one, and revoked then.
+func (k *Keeper) moveLocked(l *lease, spread bool) bool {
 	if l.wanted == 0 || l.state != alive || k.closing {
 		return false
 	}
 	l.full = true
-	next := k.addLocked(newLease(l.ttl, l.apart))
+	next := newLease(l.ttl, l.apart)
+	next.spread = spread
+	k.addLocked(next)
 	for _, e := range l.books {
 		if e.lease == l && e.hold != nil {
 			l.wanted--

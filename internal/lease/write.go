@@ -151,7 +151,8 @@ func (k *Keeper) atLocked(now, held wire.Header) {
 	case now.Before(held):
 		k.at = now
 		k.epoch++
-		k.resetTermsLocked(now.Term)
+		k.reach.back = time.Now()
+		k.beginAnewLocked(now.Term)
 		k.Logger.Warn("etcd's history broke: it was wiped, or restored", "revision", now.Revision, "held", held.Revision)
 	case now.Revision > k.at.Revision:
 		k.at = now

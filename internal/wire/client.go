@@ -57,6 +57,9 @@ func (c *Client) Run(ctx context.Context) {
 	}
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		client, err := clientv3.New(cfg)
+		if err == nil {
+			client.Auth = ownAuth{client.Auth}
+		}
 		c.mu.Lock()
 		c.client, c.err = client, err
 		c.mu.Unlock()

@@ -37,7 +37,7 @@ func (c *Conn) KV() clientv3.KV { return c.kv }
 
 // RangeStream reads a range in chunks, of which the last has the header. Etcd has it since 3.7.
 func (c *Conn) RangeStream(ctx context.Context, in *pb.RangeRequest) (grpc.ServerStreamingClient[pb.RangeStreamResponse], error) {
-	return pb.NewKVClient(c).RangeStream(ctx, in, ours...)
+	return pb.NewKVClient(c).RangeStream(c.Context(ctx), in, ours...)
 }
 
 // Streamed reports whether it makes sense to open a stream for one answer: with a password each stream costs a login.

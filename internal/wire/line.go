@@ -52,7 +52,7 @@ type Conn struct {
 // Call returns a context for one call on the connection: it ends after a time limit, with ctx, or when the connection
 // is dropped. The etcd client's own interceptor would go on trying a closed connection until the limit.
 func (c *Conn) Call(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(c.Context(ctx), limit)
 	detach := context.AfterFunc(c.open, cancel)
 	return ctx, func() {
 		detach()

@@ -47,7 +47,7 @@ func (s *Watches) open(ctx context.Context) (*stream, error) {
 		return nil, err
 	}
 	st := &stream{set: s, conn: conn, active: map[int64]*Watch{}, wake: make(chan struct{}, 1), replace: make(chan struct{})}
-	st.ctx, st.cancel = context.WithCancelCause(ctx)
+	st.ctx, st.cancel = context.WithCancelCause(conn.Context(ctx))
 	watchdog := time.AfterFunc(answerTimeout, func() { st.cancel(fmt.Errorf("%s does not answer", conn.Endpoint)) })
 	st.raw, err = pb.NewWatchClient(conn).Watch(clientv3.WithRequireLeader(st.ctx), ours...)
 	if !watchdog.Stop() || err != nil {
