@@ -24,9 +24,9 @@ run: ## build, then run the demo: etcd, servers and a caller, with a crash and a
 	@bin/rollcall demo
 
 test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
-# Eight at a time: most of them wait for etcd, not for a processor.
+# Eight at a time: most of them wait for etcd, not for a processor. With -race few seeds are simulated: all of them after it.
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
-	go test $(RACE) -shuffle=on -parallel 8 ./...
+	go test $(RACE) -shuffle=on -parallel 8 ./... $(if $(RACE),&& go test -run Simulated ./internal/simulation)
 
 check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short -parallel 8 ./...
@@ -40,9 +40,9 @@ fmt: ## format the code
 tidy: ## tidy both go.mod files
 	go mod tidy && cd tools && go mod tidy
 bench: ## run the benchmarks, six times each, as benchstat wants them
-	go test -run '^$$' -bench . -count 6 ./internal/integration
-sim: ## simulate faults: make sim SEEDS=500
-	go test -timeout 0 -run TestSimulated ./internal/integration -args -sim.seeds=$(or $(SEEDS),200)
+	go test -run '^$$' -bench . -count 6 . ./internal/integration
+sim: ## simulate faults for longer: make sim SEEDS=5000 FOR=30m
+	go test -timeout 0 -run Simulated ./internal/simulation -args -sim.seeds=$(or $(SEEDS),1000) -sim.for=$(or $(FOR),5m)
 
 deps: ## install what the tests use beyond Go (a C compiler), by apt, if root or if sudo needs no password
 	@test -n "$(RACE)" || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && $(SUDO) apt-get update -qq && \

@@ -56,7 +56,7 @@ func newFeed(service, dir string, s settings) *feed {
 	return &feed{
 		service: service, dir: dir, logger: s.logger, changed: make(chan struct{}),
 		garbage: s.garbage,
-		guard:   guard{suspicion: s.suspicion, suspects: map[string]time.Time{}},
+		guard:   guard{suspicion: s.suspicion, suspects: map[string]suspicion{}},
 	}
 }
 

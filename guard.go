@@ -23,7 +23,13 @@ const (
 type guard struct {
 	suspicion time.Duration        // 0: everything is believed
 	recent    []loss               // believed, within the last TTL
-	suspects  map[string]time.Time // id → until when
+	suspects  map[string]suspicion // by id
+}
+
+// suspicion is what is known of a suspect.
+type suspicion struct {
+	until time.Time
+	reset bool // its loss was found when etcd's history broke: its lease tells nothing, it may have come back with a backup
 }
 
 type loss struct {
@@ -53,7 +59,7 @@ func (g *guard) judge(updates []Update, present int, reset bool, now time.Time) 
 	if !doubt {
 		return updates
 	}
-	believed := g.suspect(updates, now)
+	believed := g.suspect(updates, reset, now)
 	g.recent = nil
 	return believed
 }
@@ -76,7 +82,7 @@ func (g *guard) heard(id string) {
 }
 
 // suspect takes every recent loss back: in place of the update that removes it, or as a new one.
-func (g *guard) suspect(updates []Update, now time.Time) []Update {
+func (g *guard) suspect(updates []Update, reset bool, now time.Time) []Update {
 	merged := make(map[string]Update, len(updates)+len(g.recent))
 	for _, u := range updates {
 		merged[u.Instance.ID] = u
@@ -85,7 +91,7 @@ func (g *guard) suspect(updates []Update, now time.Time) []Update {
 		id := l.inst.ID
 		s := *l.inst
 		s.Suspect = true
-		g.suspects[id] = now.Add(g.suspicion)
+		g.suspects[id] = suspicion{until: now.Add(g.suspicion), reset: reset}
 		if u, removed := merged[id]; removed {
 			merged[id] = Update{Op: Modify, Instance: &s, Prev: u.Prev}
 		} else {
@@ -97,13 +103,13 @@ func (g *guard) suspect(updates []Update, now time.Time) []Update {
 
 // overdue returns the suspects whose time is up, and when the next one's is; zero when there is none.
 func (g *guard) overdue(now time.Time) (ids []string, next time.Time) {
-	for id, until := range g.suspects {
+	for id, s := range g.suspects {
 		switch {
-		case !until.After(now):
+		case !s.until.After(now):
 			ids = append(ids, id)
 			delete(g.suspects, id)
-		case next.IsZero() || until.Before(next):
-			next = until
+		case next.IsZero() || s.until.Before(next):
+			next = s.until
 		}
 	}
 	slices.Sort(ids)
@@ -182,8 +188,8 @@ func (f *feed) suspectsByLease() map[int64][]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	ids := map[int64][]string{}
-	for id := range f.guard.suspects {
-		if i, ok := f.view.Get(id); ok {
+	for id, s := range f.guard.suspects {
+		if i, ok := f.view.Get(id); ok && !s.reset {
 			ids[i.lease] = append(ids[i.lease], id)
 		}
 	}

@@ -66,7 +66,9 @@ type Follower struct {
 	at         Header           // of the last list
 	revision   int64            // up to which known is complete
 	listed     bool             // what is known comes from etcd, not from a seed alone
-	broken     bool             // the history of what is known has ended: the next list resets
+	epoch      int              // of etcd's history that what is known is of
+	needed     int              // the epoch that the next list must be of, at least
+	diverged   bool             // what is known was found to be wrong: no history is to be judged by it
 	forbidden  bool             // etcd refused the last list
 	staleSince time.Time
 	waiting    []chan struct{} // closed after the next list that begins
@@ -148,48 +150,6 @@ func (f *Follower) forbid() {
 	f.forbidden = true
 }
 
-// list reads the prefix and applies what is different from what was known.
-func (f *Follower) list(ctx context.Context) (err error) {
-	asked, broken := f.takeWaiting()
-	defer func() {
-		if err != nil {
-			f.putBackWaiting(asked)
-		}
-	}()
-	found := make(map[string]int64, len(f.known))
-	var changes []Change
-	var sum sum
-	at, err := f.source.List(ctx, f.prefix, func(at Header, kv *mvccpb.KeyValue) {
-		key := string(kv.Key)
-		found[key] = kv.ModRevision
-		sum.toggle(key, kv.ModRevision)
-		// Read without the lock: no watch is open now. In another history the same revision is another write.
-		if f.known[key] != kv.ModRevision || broken || at.Before(f.at) || at.Revision < f.revision {
-			changes = append(changes, Change{
-				Key: key, Read: f.sink.Read(key, kv.Value), Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease,
-			})
-		}
-	})
-	if err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key := range f.known {
-		if _, still := found[key]; !still {
-			changes = append(changes, Change{Key: key, Deleted: true, Revision: at.Revision})
-		}
-	}
-	reset := f.broken || at.Before(f.at) || at.Revision < f.revision
-	f.known, f.sum, f.at, f.revision, f.broken, f.listed, f.forbidden = found, sum, at, at.Revision, false, true, false
-	f.sink.Apply(Batch{Header: at, Changes: changes, Relisted: true, Reset: reset})
-	f.freshLocked() // the list is current, whatever becomes of the watch
-	for _, done := range asked {
-		close(done)
-	}
-	return nil
-}
-
 // position returns where in etcd's history the follower is; the zero Header before its first list.
 func (f *Follower) position() Header {
 	f.mu.Lock()
@@ -202,12 +162,16 @@ func (f *Follower) position() Header {
 	return h
 }
 
-// lost tells the follower that what it knows is of a history that has ended: etcd was wiped, or restored.
-func (f *Follower) lost(now Header) {
+// lost tells the follower which epoch etcd's history is in. If it knows an earlier one it reads everything again: etcd was
+// wiped, or restored.
+func (f *Follower) lost(epoch int, now Header) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if epoch <= max(f.epoch, f.needed) {
+		return
+	}
 	f.logger.Warn("etcd's history broke, reading everything again", "revision", now.Revision, "held", f.revision)
-	f.broken = true
+	f.needed = epoch
 	f.pokeLocked()
 }
 
@@ -225,7 +189,7 @@ func (f *Follower) pokeLocked() {
 	}
 }
 
-func (f *Follower) takeWaiting() (asked []chan struct{}, broken bool) {
+func (f *Follower) takeWaiting() (asked []chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
@@ -234,7 +198,7 @@ func (f *Follower) takeWaiting() (asked []chan struct{}, broken bool) {
 	}
 	asked = f.waiting
 	f.waiting = nil
-	return asked, f.broken
+	return asked
 }
 
 func (f *Follower) putBackWaiting(asked []chan struct{}) {
@@ -259,7 +223,12 @@ func (f *Follower) watch(ctx context.Context) error {
 		select {
 		case <-verify.C:
 			if err := f.verify(ctx); err != nil {
-				return err
+				select {
+				case ended := <-h.ended:
+					return ended // it has not told everything then
+				default:
+					return err
+				}
 			}
 			verify.Reset(untilVerify())
 		case <-created:

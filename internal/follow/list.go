@@ -27,6 +27,7 @@ type Visit func(at Header, kv *mvccpb.KeyValue)
 // lister reads everything under a prefix at one revision.
 type lister struct {
 	conn     *wire.Conn
+	begin    func(Header) // called before the first visit, if there is one or not; may be nil
 	visit    Visit
 	key, end string // what is left to be read
 	at       Header // of the first page; the others are read at its revision
@@ -69,6 +70,10 @@ func (l *lister) page(ctx context.Context) (more bool, err error) {
 		l.at = h
 	} else {
 		l.at.Cluster, l.at.Term = h.Cluster, h.Term
+	}
+	if l.begin != nil {
+		l.begin(l.at)
+		l.begin = nil
 	}
 	l.take(page.Kvs)
 	return page.More && len(page.Kvs) > 0, nil

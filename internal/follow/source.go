@@ -38,7 +38,8 @@ type Source struct {
 	mu        sync.Mutex
 	followers map[*Follower]struct{} // those that run
 
-	seen Header // the newest proof of where etcd is; touched by Run only
+	seen  Header // the newest proof of where etcd is
+	epoch int    // counts the breaks of etcd's history
 }
 
 // NewSource returns a source; it does nothing before Run.
@@ -61,6 +62,11 @@ func (s *Source) Run(ctx context.Context) {
 // called, and the next List goes to the next member.
 func (s *Source) List(ctx context.Context, prefix string, visit Visit) (Header, error) {
 	return s.list(ctx, &lister{key: prefix, visit: visit})
+}
+
+// listFrom is List that tells where it is from before anything is visited.
+func (s *Source) listFrom(ctx context.Context, prefix string, begin func(Header), visit Visit) (Header, error) {
+	return s.list(ctx, &lister{key: prefix, begin: begin, visit: visit})
 }
 
 // ListKeys is List without values and leases.
@@ -102,6 +108,12 @@ func (s *Source) probe(ctx context.Context) {
 	if len(positions) == 0 {
 		return
 	}
+	newest, epoch := s.newest()
+	for _, held := range positions {
+		if held.Revision > newest.Revision {
+			newest = held
+		}
+	}
 	conn, err := s.line.Conn()
 	if err != nil {
 		return
@@ -122,20 +134,53 @@ func (s *Source) probe(ctx context.Context) {
 		return
 	}
 	conn.LookAtClient()
-	broken := header.Before(s.seen)
-	s.seen = header
+	now := s.note(header, newest, epoch)
 	behind := false
 	for f, held := range positions {
-		if broken || header.Before(held) {
-			f.lost(header)
-		} else if header.Revision > held.Revision {
-			behind = true
-		}
+		f.lost(now, header)
+		behind = behind || header.Revision > held.Revision
 	}
 	if behind && !s.watches.Reach(ctx, header.Revision, lagTimeout) && ctx.Err() == nil {
 		s.logger.Debug("watch lags behind, trying the next member", "endpoint", conn.Endpoint, "revision", header.Revision)
 		s.line.Drop(conn)
 	}
+}
+
+// newest returns where etcd was last known to be, and in which epoch of its history: what the answer to a read that is sent
+// now is compared with.
+func (s *Source) newest() (Header, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen, s.epoch
+}
+
+// note takes an answer to a read, with where etcd was known to be when that was sent, and returns the epoch that the answer
+// is of.
+func (s *Source) note(now, held Header, epoch int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	broke := now.Before(held)
+	switch {
+	case broke && s.epoch == epoch:
+		s.seen = now
+		s.epoch++
+	case s.epoch != epoch && !broke:
+		return epoch // it may be an answer of the history before
+	case !now.Before(s.seen):
+		s.seen = now
+	}
+	return s.epoch
+}
+
+// broke notes a break that no header has told, found at an epoch, and returns the epoch that has begun.
+func (s *Source) broke(now Header, epoch int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == epoch {
+		s.seen = now
+		s.epoch++
+	}
+	return s.epoch
 }
 
 // maxRefused bounds how many followers' prefixes a probe tries. A role may allow some of them and not others.

@@ -30,34 +30,36 @@ func (s *sum) toggle(key string, revision int64) {
 // errDiverged ends a watch that has told something else than what happened: nothing but a list heals that.
 var errDiverged = errors.New("what was watched is not what is in etcd")
 
-// verify compares what is known with what etcd had at the same revision, by a hash: events that were never sent, as etcd
-// has lost some in the past (etcd issues 17529, 18089), show nowhere else. It returns errDiverged if they differ; what
-// could not be compared is compared next time.
+// verify compares what is known with what etcd has, by a hash: events that were never sent, as etcd has lost some in the past
+// (etcd issues 17529, 18089), show nowhere else. It returns errDiverged if they differ; what could not be compared is
+// compared next time.
 func (f *Follower) verify(ctx context.Context) error {
+	at, found, err := f.sumAt(ctx, 0)
+	if err != nil || !f.source.watches.Reach(ctx, at.Revision, lagTimeout) {
+		return nil
+	}
 	f.mu.Lock()
-	at, known := f.revision, f.sum
+	revision, known := f.revision, f.sum
 	f.mu.Unlock()
-	found, err := f.sumAt(ctx, at)
-	if isCompacted(err) {
-		// Nothing was told for so long. If nothing was written either, what is there now is what was there then; else
-		// it may be that it was written just now.
-		if found, err = f.sumAt(ctx, 0); err == nil && found != known {
-			return errAsked
-		}
+	if revision > at.Revision { // more has been told meanwhile: compare with what was there then
+		_, found, err = f.sumAt(ctx, revision)
 	}
 	if err != nil || found == known {
 		return nil
 	}
-	f.logger.Warn("what was watched is not what is in etcd, reading everything again", "revision", at)
+	f.logger.Warn("what was watched is not what is in etcd, reading everything again", "revision", max(revision, at.Revision))
+	f.mu.Lock()
+	f.diverged = true
+	f.mu.Unlock()
 	return errDiverged
 }
 
-func (f *Follower) sumAt(ctx context.Context, revision int64) (found sum, err error) {
-	_, err = f.source.list(ctx, &lister{
+func (f *Follower) sumAt(ctx context.Context, revision int64) (at Header, found sum, err error) {
+	at, err = f.source.list(ctx, &lister{
 		key: f.prefix, keysOnly: true, at: Header{Revision: revision},
 		visit: func(_ Header, kv *mvccpb.KeyValue) { found.toggle(string(kv.Key), kv.ModRevision) },
 	})
-	return found, err
+	return at, found, err
 }
 
 // untilVerify returns how long to wait before the next comparison.

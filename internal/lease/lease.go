@@ -169,6 +169,7 @@ func (k *Keeper) tryGrant(l *lease) error {
 	}
 	k.mu.Lock()
 	l.tried = true
+	held := k.at
 	k.mu.Unlock()
 	ctx, cancel := conn.Call(k.ctx, writeTimeout)
 	defer cancel()
@@ -186,6 +187,7 @@ func (k *Keeper) tryGrant(l *lease) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reachedLocked()
+	k.atLocked(wire.HeaderOf(granted.GetHeader()), held)
 	k.grantedLocked(l, granted.GetHeader().GetRaftTerm())
 	return nil
 }

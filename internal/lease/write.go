@@ -145,7 +145,7 @@ func (k *Keeper) commit(jobs []job) bool {
 	return true
 }
 
-// atLocked notes where etcd is, by the answer to a transaction, beside where it was known to be when that was sent.
+// atLocked notes where etcd is, by the answer to a transaction or a grant, beside where it was known to be when that was sent.
 func (k *Keeper) atLocked(now, held wire.Header) {
 	switch {
 	case now.Before(held):

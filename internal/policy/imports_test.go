@@ -26,6 +26,7 @@ var rooms = map[string]struct {
 	"internal/etcdtest":    {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/goleak", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/simetcd":     {outside: []string{"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/integration": {},
+	"internal/simulation":  {},
 	"internal/policy":      {},
 	"cmd/rollcall":         {own: []string{".", "internal/server", "internal/demo"}, outside: []string{"github.com/spf13/cobra", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},
 	"examples/client":      {own: []string{".", "rollcallgrpc"}, outside: []string{"google.golang.org/grpc"}},
