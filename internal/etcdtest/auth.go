@@ -1,9 +1,7 @@
 package etcdtest
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -11,7 +9,6 @@ import (
 	"github.com/rollcall-io/rollcall"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"google.golang.org/grpc"
 )
 
 // Security says how a [Secured] server knows its clients.
@@ -29,32 +26,16 @@ type Security struct {
 }
 
 // Secured is an embedded etcd made for authentication, which is off until somebody turns it on, as in every new etcd.
-// What holds for the methods of [Server] holds for its own.
 type Secured struct {
-	server    *Server
+	*Server
 	authority *Authority
-	configure func(*embed.Config)
 }
 
 // StartSecured starts an etcd for authentication and waits until it answers. It is stopped when t ends.
 func StartSecured(t testing.TB, security Security) *Secured {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Secured{server: &Server{t: t, dir: filepath.Join(dir, "etcd")}, authority: security.Authority}
-	s.configure = security.configure(t, dir)
-	t.Cleanup(s.Stop)
-	var err error
-	for range 20 {
-		s.server.addr = pickAddr()
-		if err = s.start(); err == nil {
-			return s
-		}
-		if _, taken := errors.AsType[*net.OpError](err); !taken {
-			break
-		}
-	}
-	t.Fatalf("start etcd: %v", err)
-	return nil
+	return &Secured{startServer(t, dir, security.configure(t, dir)), security.Authority}
 }
 
 // cheapest is the least cost that bcrypt knows: etcd's own default makes a login a tenth of a second of computing.
@@ -82,9 +63,6 @@ func (sec Security) configure(t testing.TB, dir string) func(*embed.Config) {
 	}
 }
 
-// Endpoint is where clients find the server: host:port, the same for its whole life.
-func (s *Secured) Endpoint() string { return s.server.Endpoint() }
-
 // Config returns the configuration of a client without a password. With an authority it has a certificate of the name.
 func (s *Secured) Config(t testing.TB, name string) clientv3.Config {
 	t.Helper()
@@ -93,44 +71,4 @@ func (s *Secured) Config(t testing.TB, name string) clientv3.Config {
 		cfg.TLS = s.authority.Client(t, name)
 	}
 	return cfg
-}
-
-// Stop stops the server as [Server.Stop] does.
-func (s *Secured) Stop() { s.server.Stop() }
-
-// Restart stops the server if it runs and starts it on the same port with the same data.
-func (s *Secured) Restart() {
-	s.server.t.Helper()
-	s.Stop()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		err := s.start()
-		if err == nil {
-			return
-		}
-		if _, taken := errors.AsType[*net.OpError](err); !taken || time.Now().After(deadline) {
-			s.server.t.Fatalf("restart etcd: %v", err)
-		}
-	}
-}
-
-func (s *Secured) start() error {
-	registered := make(chan *grpc.Server, 1)
-	cfg := s.server.config()
-	cfg.ServiceRegister = func(g *grpc.Server) { registered <- g }
-	s.configure(cfg)
-	e, err := embed.StartEtcd(cfg)
-	if err != nil {
-		return err
-	}
-	select {
-	case s.server.grpc = <-registered:
-		s.server.etcd = e
-		return nil
-	case err = <-e.Err():
-	case <-time.After(patience):
-		err = fmt.Errorf("not ready after %v", patience)
-	}
-	e.Server.HardStop()
-	e.Close()
-	return err
 }

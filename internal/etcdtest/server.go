@@ -31,6 +31,8 @@ type Server struct {
 	addr string
 	etcd *embed.Etcd  // nil while stopped
 	grpc *grpc.Server // etcd's own, for stopping without waiting for its clients
+
+	configure func(*embed.Config) // what is different from the usual; may be nil
 }
 
 // Start starts an etcd and waits until it answers. It is stopped when t ends.
@@ -39,7 +41,12 @@ type Server struct {
 // does not sync its writes to the disk: data survives Stop and Restart, not a crash of the machine.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: filepath.Join(t.TempDir(), "etcd")}
+	return startServer(t, t.TempDir(), nil)
+}
+
+func startServer(t testing.TB, dir string, configure func(*embed.Config)) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: filepath.Join(dir, "etcd"), configure: configure}
 	t.Cleanup(s.Stop)
 	var err error
 	for range 20 {
@@ -104,6 +111,9 @@ func (s *Server) start() error {
 	registered := make(chan *grpc.Server, 1)
 	cfg := s.config()
 	cfg.ServiceRegister = func(g *grpc.Server) { registered <- g }
+	if s.configure != nil {
+		s.configure(cfg)
+	}
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return err

@@ -112,7 +112,7 @@ func crash(t *testing.T, c *etcdtest.Cluster) {
 	const ttl = 5 * time.Second
 	const key = "rollcall/services/crashed/10.0.0.1:1"
 	h := recordFrom(t, c.Client(t), 0)
-	victim := startInstance(t, c.Leader(t).Endpoint(), "crashed", "10.0.0.1:1", ttl)
+	victim := startProcess(t, c.Leader(t).Endpoint(), "crashed", "10.0.0.1:1", ttl)
 	s := attend(t, join(t, c.Endpoints()...), "crashed")
 	s.await(t, time.Time{}, 5*time.Second, "the instance is in the view", hasIDs("10.0.0.1:1"))
 	killed := time.Now()

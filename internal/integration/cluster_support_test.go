@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -83,21 +82,6 @@ func (c *crew) missesNobody(t testing.TB, since time.Time) {
 			t.Errorf("%s: missing from views: %v, suspected: %v", c.service, missing, suspected)
 		}
 	}
-}
-
-// lacked returns how long one of the crew was missing from the views since a moment, of the witness who had it worst.
-func (c *crew) lacked(since time.Time) (longest time.Duration) {
-	for _, s := range c.witnesses {
-		var lacked time.Duration
-		views := s.since(since)
-		for n, v := range views[:len(views)-1] {
-			if slices.ContainsFunc(c.ids, func(id string) bool { _, found := v.Get(id); return !found }) {
-				lacked += views[n+1].at.Sub(v.at)
-			}
-		}
-		longest = max(longest, lacked)
-	}
-	return longest
 }
 
 // lastFor lets a fault last.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rollcall-io/rollcall"
-	"github.com/rollcall-io/rollcall/internal/etcdtest"
 )
 
 // processEnv makes this test binary an instance instead: "endpoint service addr ttl".
@@ -44,10 +43,10 @@ func (s *seconds) Scan(state fmt.ScanState, _ rune) error {
 }
 
 // startProcess starts a process of its own that holds a registration.
-func startProcess(t *testing.T, s *etcdtest.Server, service, addr string, ttl time.Duration) *exec.Cmd {
+func startProcess(t *testing.T, endpoint, service, addr string, ttl time.Duration) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s,%s,%d", processEnv, s.Endpoint(), service, addr, ttl/time.Second))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s,%s,%d", processEnv, endpoint, service, addr, ttl/time.Second))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -77,7 +76,7 @@ func TestAKilledProcessIsGoneAfterItsTTLAndNotBefore(t *testing.T) {
 	const ttl = 5 * time.Second
 	w := watch(t, reg, "svc")
 	next(t, w)
-	victim := startProcess(t, etcd, "svc", "10.0.0.1:1", ttl)
+	victim := startProcess(t, etcd.Endpoint(), "svc", "10.0.0.1:1", ttl)
 	register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.2:1"})
 	until(t, w, 10*time.Second, "both", hasIDs("10.0.0.1:1", "10.0.0.2:1"))
 
