@@ -1,4 +1,4 @@
-package integration
+package simulation
 
 import (
 	"context"
@@ -26,7 +26,7 @@ var (
 	registersOther = operation{name: "register another", because: []error{rollcall.ErrReplaced}, do: func(r *race, ctx context.Context) error {
 		return r.register(ctx, r.registry, "10.0.0.2:1")
 	}}
-	rivals = operation{name: "rival", because: []error{rollcall.ErrReplaced}, do: func(r *race, ctx context.Context) error {
+	contenders = operation{name: "rival", because: []error{rollcall.ErrReplaced}, do: func(r *race, ctx context.Context) error {
 		r.taken.Store(true)
 		r.meddled.Store(true)
 		return r.register(ctx, r.open(), "10.0.0.1:1")

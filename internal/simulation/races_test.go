@@ -1,4 +1,4 @@
-package integration
+package simulation
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 // is like the third.
 const maxTries = 3
 
-// pointsOf runs an operation alone and returns the points to act at. The short tests take every third of them.
+// pointsOf runs an operation alone and returns the points to act at. The short tests, and those with the race detector, take every third of them.
 func pointsOf(t *testing.T, alone course, offset int) (at []int) {
 	t.Helper()
 	alone.at = -1
@@ -21,7 +21,7 @@ func pointsOf(t *testing.T, alone course, offset int) (at []int) {
 	tries := map[string]int{}
 	for n, name := range names {
 		tries[name]++
-		if tries[name] <= maxTries && (!testing.Short() || n%3 == offset%3) {
+		if tries[name] <= maxTries && (!testing.Short() && !raceDetector || n%3 == offset%3) {
 			at = append(at, n)
 		}
 	}
@@ -66,11 +66,11 @@ var (
 
 func TestAFirstRegistrationRacedAtEveryPointLeavesNothing(t *testing.T) {
 	raceAll(t, course{}, []operation{registers, watches, looks},
-		slices.Concat([]operation{registers, registersOther, rivals, closes, closes.with(breaks), closes.with(falls)}, calamities))
+		slices.Concat([]operation{registers, registersOther, contenders, closes, closes.with(breaks), closes.with(falls)}, calamities))
 }
 
 func TestTwoCallsAtOnceLeaveNothingAtWhicheverPointTheyMeet(t *testing.T) {
-	raceAll(t, course{held: true}, slices.Concat(calls, []operation{watches}), slices.Concat(calls, []operation{rivals}))
+	raceAll(t, course{held: true}, slices.Concat(calls, []operation{watches}), slices.Concat(calls, []operation{contenders}))
 }
 
 func TestACallThatACalamityStrikesAtAnyPointLeavesNothing(t *testing.T) {
@@ -81,18 +81,18 @@ func TestARegistrationThatIsHealingTakesCallsAtAnyPoint(t *testing.T) {
 	healing := []operation{
 		healsFrom(revokes, 3*time.Second), healsFrom(deletes, time.Second), healsFrom(wipes, 6*time.Second), healsFrom(cutsShort, 3*time.Second),
 	}
-	raceAll(t, course{held: true}, healing, slices.Concat(calls, []operation{rivals, loses, swallows, cutsShort, revokes, deletes}))
+	raceAll(t, course{held: true}, healing, slices.Concat(calls, []operation{contenders, loses, swallows, cutsShort, revokes, deletes}))
 }
 
 func TestALoginRacedAtEveryPointLeavesNothing(t *testing.T) {
 	raceAll(t, course{logins: true}, []operation{registers, looks},
-		slices.Concat([]operation{rivals, closes, closes.with(breaks), closes.with(falls)}, calamities[:7]))
+		slices.Concat([]operation{contenders, closes, closes.with(breaks), closes.with(falls)}, calamities[:7]))
 }
 
 // A message that is held up while the other call goes on, and arrives when that is long over or has given up.
 func TestTwoCallsThatMeetALateMessageLeaveNothing(t *testing.T) {
 	var seconds []operation
-	for _, call := range slices.Concat(calls, []operation{rivals}) {
+	for _, call := range slices.Concat(calls, []operation{contenders}) {
 		seconds = append(seconds, call.slowly(5*time.Second)) // longer than anything waits
 	}
 	raceAll(t, course{held: true}, slices.Concat(calls, []operation{lives}), seconds)
