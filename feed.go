@@ -42,6 +42,7 @@ type feed struct {
 	guard       guard
 	believeOnce bool        // the first answer is compared with something too old to doubt for
 	doubt       func()      // called when there are new suspects, must not block; nil for a feed that is nobody's
+	asking      bool        // doubt was called, and is not done with them all
 	settle      *time.Timer // looks at the suspects whose time is up; nil while there are none
 	ended       bool        // no timer any more
 }

@@ -29,6 +29,7 @@ type guard struct {
 // suspicion is what is known of a suspect.
 type suspicion struct {
 	until time.Time
+	asked bool // etcd was asked about its lease, once
 	reset bool // its loss was found when etcd's history broke: its lease tells nothing, it may have come back with a backup
 }
 
@@ -139,7 +140,8 @@ func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Updat
 	believed := f.guard.judge(updates, present, reset, time.Now())
 	if n := len(f.guard.suspects); n > doubted {
 		f.logger.Warn("too many instances expired at once to be believed, kept as suspects", "service", f.service, "suspects", n, "present", present, "reset", reset)
-		if f.doubt != nil {
+		if !f.asking && f.doubt != nil {
+			f.asking = true
 			f.doubt()
 		}
 	}
@@ -183,16 +185,20 @@ func (f *feed) dropLocked(ids []string, expired bool) {
 	f.publish(&next, delta{updates: updates})
 }
 
-// suspectsByLease returns the ids of the suspects by the lease that their keys lay under.
+// suspectsByLease returns the ids of the suspects whose leases have not been asked about, by the lease that their keys lay
+// under. When there are none, asking ends.
 func (f *feed) suspectsByLease() map[int64][]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	ids := map[int64][]string{}
 	for id, s := range f.guard.suspects {
-		if i, ok := f.view.Get(id); ok && !s.reset {
+		if i, ok := f.view.Get(id); ok && !s.reset && !s.asked {
 			ids[i.lease] = append(ids[i.lease], id)
+			s.asked = true
+			f.guard.suspects[id] = s
 		}
 	}
+	f.asking = len(ids) > 0
 	return ids
 }
 
@@ -216,13 +222,15 @@ func (f *feed) acquit(lease int64, ids []string) {
 // question asks etcd about the leases of a feed's suspects. A lease that lives has not expired: its keys were deleted by
 // somebody, which is as good as a goodbye. It is asked only in doubt, for it costs a request for each lease.
 func (r *Registry) question(f *feed) {
-	for id, ids := range f.suspectsByLease() {
-		alive, err := r.source.LeaseAlive(r.ctx, id)
-		if r.ctx.Err() != nil {
-			return
-		}
-		if err == nil && alive {
-			f.acquit(id, ids)
+	for leases := f.suspectsByLease(); len(leases) > 0; leases = f.suspectsByLease() {
+		for id, ids := range leases {
+			alive, err := r.source.LeaseAlive(r.ctx, id)
+			if r.ctx.Err() != nil {
+				return
+			}
+			if err == nil && alive {
+				f.acquit(id, ids)
+			}
 		}
 	}
 }

@@ -58,7 +58,8 @@ func WithDirectory(dir string) Option {
 //
 // Info is for a timeline (a registration or its loss), Warn for what will heal by itself (etcd out of reach). The handler
 // is called on a goroutine of its own, one record at a time. When it blocks, up to 1,024 records wait for it and further
-// ones are dropped and counted; nothing else is held up. [Registry.Close] waits for it, up to a second.
+// ones are dropped and counted; nothing else is held up. Its Enabled alone is asked at once, and must not block.
+// [Registry.Close] waits for the handler, up to a second.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) {
 		if l == nil {

@@ -65,6 +65,7 @@ type Follower struct {
 	sum        sum              // of known
 	at         Header           // of the last list
 	revision   int64            // up to which known is complete
+	lists      int              // counts those applied
 	listed     bool             // what is known comes from etcd, not from a seed alone
 	epoch      int              // of etcd's history that what is known is of
 	needed     int              // the epoch that the next list must be of, at least
@@ -99,7 +100,10 @@ func (f *Follower) Run(ctx context.Context) {
 	var troubled time.Time // since when; zero while all is well
 	for attempt, refusals := 0, 0; ctx.Err() == nil; attempt++ {
 		pause := wire.Backoff(attempt)
-		if err := f.list(ctx); err == nil {
+		slow := f.staleIfSlow(troubled)
+		err := f.list(ctx)
+		slow.Stop()
+		if err == nil {
 			refusals = 0
 			troubled = time.Time{}
 			began := time.Now()
@@ -135,12 +139,37 @@ var errAsked = errors.New("a list was asked for")
 
 // Refresh asks for a list that begins after the call. The channel is closed when its outcome was applied.
 func (f *Follower) Refresh() <-chan struct{} {
-	done := make(chan struct{})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waiting = append(f.waiting, done)
 	f.pokeLocked()
+	if n := len(f.waiting); n > 0 {
+		return f.waiting[n-1] // of the same list
+	}
+	done := make(chan struct{})
+	f.waiting = append(f.waiting, done)
 	return done
+}
+
+// slowList is how long a list may take before what was known is stale: no watch is open meanwhile.
+const slowList = 5 * time.Second
+
+var errSlowList = errors.New("etcd takes long to list")
+
+// staleIfSlow says so when the list that begins takes long.
+func (f *Follower) staleIfSlow(since time.Time) *time.Timer {
+	if since.IsZero() {
+		since = time.Now()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lists := f.lists
+	return time.AfterFunc(slowList, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.lists == lists {
+			f.staleLocked(since, errSlowList)
+		}
+	})
 }
 
 // forbid takes the follower out of the probes until it has listed again.
@@ -150,16 +179,16 @@ func (f *Follower) forbid() {
 	f.forbidden = true
 }
 
-// position returns where in etcd's history the follower is; the zero Header before its first list.
-func (f *Follower) position() Header {
+// position returns where in etcd's history the follower is, and in which epoch of it; the zero Header before its first list.
+func (f *Follower) position() (Header, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h := f.at
 	h.Revision = f.revision
 	if !f.listed || f.forbidden {
-		return Header{}
+		return Header{}, f.epoch
 	}
-	return h
+	return h, f.epoch
 }
 
 // lost tells the follower which epoch etcd's history is in. If it knows an earlier one it reads everything again: etcd was
@@ -257,6 +286,10 @@ func (f *Follower) freshLocked() {
 func (f *Follower) stale(since time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.staleLocked(since, err)
+}
+
+func (f *Follower) staleLocked(since time.Time, err error) {
 	if f.staleSince.IsZero() {
 		f.staleSince = since
 		f.logger.Warn("cannot follow etcd, keeping what is known", "revision", f.revision, "err", err)

@@ -30,8 +30,8 @@ func (f *Follower) list(ctx context.Context) (err error) {
 	for range 3 { // a history that breaks again and again is trouble
 		r := &relist{f: f, found: make(map[string]int64, len(f.known))}
 		r.held, r.epoch = f.source.newest()
-		if h := f.position(); h.Revision > r.held.Revision {
-			r.held = h
+		if h, epoch := f.position(); epoch == r.epoch && h.Revision > r.held.Revision {
+			r.held = h // what is held of a history that is known to have ended proves no further break
 		}
 		var at Header
 		if at, err = f.source.listFrom(ctx, f.prefix, r.begin, r.visit); err == nil {
@@ -88,6 +88,7 @@ func (r *relist) apply(at Header, asked []chan struct{}) error {
 		}
 	}
 	f.known, f.sum, f.at, f.revision, f.epoch = r.found, r.sum, at, at.Revision, r.epoch
+	f.lists++
 	f.listed, f.forbidden, f.diverged = true, false, false
 	f.sink.Apply(Batch{Header: at, Changes: r.changes, Relisted: true, Reset: r.reset})
 	f.freshLocked() // the list is current, whatever becomes of the watch

@@ -81,7 +81,7 @@ func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
 	l.end = clientv3.GetPrefixRangeEnd(l.key)
 	h, err = l.list(ctx)
 	if err != nil && !wire.IsRefusal(err) && !isCompacted(err) && ctx.Err() == nil {
-		s.line.Drop(l.conn)
+		s.line.DropAfter(l.conn, err)
 		return h, fmt.Errorf("%s: %w", l.conn.Endpoint, err)
 	}
 	return h, err
@@ -89,30 +89,29 @@ func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
 
 func isCompacted(err error) bool { return errors.Is(wire.EtcdError(err), rpctypes.ErrCompacted) }
 
-// held returns the position of each follower that has listed.
-func (s *Source) held() map[*Follower]Header {
+// held returns the position of each follower that has listed, and the newest one of the present epoch.
+func (s *Source) held() (positions map[*Follower]Header, newest Header, epoch int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	positions := make(map[*Follower]Header, len(s.followers))
+	positions, newest = make(map[*Follower]Header, len(s.followers)), s.seen
 	for f := range s.followers {
-		if h := f.position(); h.Revision > 0 {
-			positions[f] = h
+		h, of := f.position()
+		if h.Revision == 0 {
+			continue
+		}
+		positions[f] = h
+		if of == s.epoch && h.Revision > newest.Revision {
+			newest = h
 		}
 	}
-	return positions
+	return positions, newest, s.epoch
 }
 
 // probe reads once, and tells every follower what the answer means for what it held when the read was sent.
 func (s *Source) probe(ctx context.Context) {
-	positions := s.held()
+	positions, newest, epoch := s.held()
 	if len(positions) == 0 {
 		return
-	}
-	newest, epoch := s.newest()
-	for _, held := range positions {
-		if held.Revision > newest.Revision {
-			newest = held
-		}
 	}
 	conn, err := s.line.Conn()
 	if err != nil {

@@ -29,29 +29,30 @@ type entry struct {
 	lease    *lease // the lease to write under; one of those whose books the entry is on
 	refs     int    // how many leases' books it is on
 
-	known    bool // now holds; not set after a write of unknown outcome
-	now      content
-	rev      int64         // etcd's revision at which now was so; 0 while now is a guess
-	written  int           // the version that was last confirmed to be in etcd
-	busy     bool          // a write or read is in flight
-	queued   bool          // it stands in its lease's dirty queue
-	alone    bool          // etcd refused a transaction that it was part of: next time it goes alone
-	refusal  error         // etcd's last definite no
-	refused  int           // how many it has said in a row
-	stash    *observation  // the newest event that came while busy
-	watch    *wire.Watch   // on the key itself
-	own      *ownKey       // the handler of that watch
-	retry    *time.Timer   // puts it back into the queue after a refusal
-	rewatch  *time.Timer   // watches again after a refusal
-	pending  chan struct{} // closed when the hold that is new has the key, or has given up; nil: none is new
-	late     bool          // a write of unknown outcome may still arrive: it stays on the books until they are closed
-	progress chan struct{} // closed and replaced whenever something happened
+	known     bool // now holds; not set after a write of unknown outcome
+	now       content
+	rev       int64         // etcd's revision at which now was so; 0 while now is a guess
+	written   int           // the version that was last confirmed to be in etcd
+	busy      bool          // a write or read is in flight
+	queued    bool          // it stands in its lease's dirty queue
+	alone     bool          // etcd refused a transaction that it was part of: next time it goes alone
+	refusal   error         // etcd's last definite no
+	refused   int           // how many it has said in a row
+	stash     *observation  // the newest event that came while busy
+	watch     *wire.Watch   // on the key itself
+	own       *ownKey       // the handler of that watch
+	rewatch   *time.Timer   // watches again after a refusal
+	unwatched int           // refusals of the watch in a row
+	pending   chan struct{} // closed when the hold that is new has the key, or has given up; nil: none is new
+	late      bool          // a write of unknown outcome may still arrive: it stays on the books until they are closed
+	progress  chan struct{} // closed and replaced whenever something happened
 
 	// Ownership. A first write replaces what its first read finds; later ones replace nothing, our own, or what the first
 	// one replaced.
 	first    bool     // the key has not been read for this hold yet
 	replaces string   // incarnation that the first read found
 	epoch    int      // of etcd's history in which the hold last had the key
+	wrote    int64    // revision of the hold's own last write
 	contest  *contest // with what a broken history brought back; nil: none
 
 	farewellDone bool // the goodbye was written, or etcd refused it
@@ -66,8 +67,10 @@ type observation struct {
 // contest is a key that another holder has after etcd's history broke. It may be a ghost, of a holder that this one
 // replaced or outlived: that ends with its lease. One that outlives its TTL is alive.
 type contest struct {
-	mod   int64 // the write that was found
-	over  bool  // it has had its time
+	mod   int64  // the write that was found
+	epoch int    // of etcd's history, in which it was found
+	term  uint64 // whose leader has given its lease the full time
+	over  bool   // it has had its time
 	timer *time.Timer
 }
 
@@ -175,24 +178,34 @@ func (e *entry) foreign(k *Keeper, c content) bool {
 	return c.Incarnation == e.hold.incarnation || c.Incarnation != e.replaces
 }
 
-// judgeForeign decides about a key that another holder has. In an unbroken history it has taken the key over.
+// judgeForeign decides about a key that another holder has. In an unbroken history it has taken the key over, later than our
+// own last write.
 func (e *entry) judgeForeign(k *Keeper) error {
+	c := e.contest
 	switch {
-	case e.epoch == k.epoch && e.contest == nil:
+	case c == nil && e.epoch == k.epoch && e.now.mod > e.wrote:
 		return ErrReplaced
-	case e.contest != nil && (e.contest.over || e.contest.mod != e.now.mod):
+	case c == nil || c.epoch != k.epoch || e.now.mod < c.mod:
+		e.contestLocked(k) // what this history has brought back
+	case e.now.mod == c.mod && c.over && c.term != k.term:
+		e.contestLocked(k) // a leader was elected meanwhile, and gave its lease the full time anew
+	case e.now.mod > c.mod || c.over:
 		return ErrReplaced // it is written or renewed: its holder lives
-	case e.contest == nil:
-		c := &contest{mod: e.now.mod}
-		c.timer = k.laterLocked(e, e.now.TTL+ghostGrace, func() {
-			if e.contest == c {
-				c.over, e.known = true, false
-				k.dirtyLocked(e)
-			}
-		})
-		e.contest = c
 	}
 	return nil
+}
+
+// contestLocked gives what was found under the key the time in which a ghost ends.
+func (e *entry) contestLocked(k *Keeper) {
+	e.settleContest()
+	c := &contest{mod: e.now.mod, epoch: k.epoch, term: k.term}
+	c.timer = k.laterLocked(e, e.now.TTL+ghostGrace, func() {
+		if e.contest == c {
+			c.over, e.known = true, false
+			k.dirtyLocked(e)
+		}
+	})
+	e.contest = c
 }
 
 func (e *entry) settleContest() {

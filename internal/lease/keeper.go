@@ -85,6 +85,7 @@ type Keeper struct {
 	reach   reach
 	at      wire.Header // the newest proof of where etcd is
 	epoch   int         // counts the breaks of etcd's history
+	term    uint64      // in which etcd last answered a transaction
 	census  census
 }
 
@@ -195,7 +196,7 @@ func (k *Keeper) admitLocked(spec Spec, h *Hold) {
 // giveLocked makes a hold the one that wants an entry.
 func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte) {
 	e.hold = h
-	e.first, e.replaces = true, ""
+	e.first, e.replaces, e.wrote = true, "", 0
 	e.refusal, e.refused, e.farewellDone = nil, 0, false
 	e.settleContest()
 	e.want(value, farewell)
@@ -258,10 +259,8 @@ func (k *Keeper) forgetLocked(e *entry) {
 	}
 	k.unwatchLocked(e)
 	e.settleContest()
-	for _, t := range []*time.Timer{e.retry, e.rewatch} {
-		if t != nil {
-			t.Stop()
-		}
+	if e.rewatch != nil {
+		e.rewatch.Stop()
 	}
 	e.signal()
 }

@@ -179,7 +179,7 @@ func (k *Keeper) tryGrant(l *lease) error {
 	}
 	if err != nil {
 		if !wire.IsRefusal(err) && k.ctx.Err() == nil {
-			k.Line.Drop(conn)
+			k.Line.DropAfter(conn, err)
 		}
 		return fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
@@ -373,7 +373,7 @@ func (k *Keeper) tryRevoke(ctx context.Context, l *lease) error {
 	_, err = pb.NewLeaseClient(conn).LeaseRevoke(call, &pb.LeaseRevokeRequest{ID: l.id})
 	gone := errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound)
 	if err != nil && !gone && !wire.IsRefusal(err) && !errors.Is(ctx.Err(), context.Canceled) {
-		k.Line.Drop(conn) // the connection is at fault, not somebody who gave up: others may be using it
+		k.Line.DropAfter(conn, err) // the connection is at fault, not somebody who gave up: others may be using it
 	}
 	return err
 }

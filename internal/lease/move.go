@@ -117,7 +117,8 @@ func (k *Keeper) evacuate(l *lease, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l.full = true
-	if l.wanted > 1 && k.moveLocked(l, false) { // else nothing else suffers
+	// With one key on the books nothing else suffers. One that is not wanted any more may be the forbidden one.
+	if len(l.books) > 1 && k.moveLocked(l, false) {
 		k.Logger.Warn("etcd refuses to renew a lease, for a key on it that may not be written; moving the others", "lease", l.id, "err", err)
 	}
 }

@@ -38,7 +38,12 @@ func (k *Keeper) unwatchLocked(e *entry) {
 func (o *ownKey) Created(revision int64) {
 	o.k.mu.Lock()
 	defer o.k.mu.Unlock()
-	if e := o.e; e.own == o && revision < o.from {
+	e := o.e
+	if e.own != o {
+		return
+	}
+	e.unwatched = 0
+	if revision < o.from {
 		o.k.unwatchLocked(e)
 		e.known = false
 		o.k.dirtyLocked(e)
@@ -81,7 +86,8 @@ func (o *ownKey) Ended(err error) {
 		k.dirtyLocked(e)
 	default:
 		k.Logger.Debug("own key cannot be watched, trying again", "key", e.key, "err", err)
-		e.rewatch = k.laterLocked(e, refusalPause, func() { k.watchLocked(e) })
+		e.rewatch = k.laterLocked(e, min(refusalPause<<min(e.unwatched, 5), time.Minute), func() { k.watchLocked(e) })
+		e.unwatched++
 	}
 }
 

@@ -47,7 +47,10 @@ func (k *Keeper) writeLoop() {
 			return
 		}
 		if k.commit(jobs) {
-			failures = -1
+			failures--
+			if slices.ContainsFunc(jobs, func(j job) bool { return j.step != read }) {
+				failures = -1 // that reads are answered does not mean that writes are
+			}
 			continue
 		}
 		wire.Sleep(k.ctx, wire.Backoff(failures))
@@ -147,6 +150,7 @@ func (k *Keeper) commit(jobs []job) bool {
 
 // atLocked notes where etcd is, by the answer to a transaction or a grant, beside where it was known to be when that was sent.
 func (k *Keeper) atLocked(now, held wire.Header) {
+	k.term = now.Term
 	switch {
 	case now.Before(held):
 		k.at = now
@@ -168,7 +172,7 @@ func (k *Keeper) transact(conds []clientv3.Cmp, thens, elses []clientv3.Op) (*cl
 	defer cancel()
 	resp, err := conn.KV().Txn(ctx).If(conds...).Then(thens...).Else(elses...).Commit()
 	if err != nil && !wire.IsRefusal(err) && !errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseNotFound) && k.ctx.Err() == nil {
-		k.Line.Drop(conn)
+		k.Line.DropAfter(conn, err)
 		return nil, fmt.Errorf("%s: %w", conn.Endpoint, err)
 	}
 	if err == nil {
@@ -190,7 +194,7 @@ func (k *Keeper) doneLocked(j job, succeeded bool, resp *etcdserverpb.ResponseOp
 			e.first, e.replaces = false, e.now.Incarnation
 		}
 		e.known, e.rev, e.written = true, rev, j.version
-		e.epoch = k.epoch
+		e.epoch, e.wrote = k.epoch, rev
 		e.now = content{Owner: Owner{Incarnation: j.incarnation, Holder: k.Holder}, mod: rev, lease: j.lease.id}
 	case j.step == goodbye:
 		e.known, e.rev, e.now.mod = true, rev, rev
@@ -251,14 +255,20 @@ func (k *Keeper) failedLocked(jobs []job, err error) bool {
 		jobs[0].lease.loseLocked() // by now the entries may be on its successor's books
 		k.requeueLocked(jobs)
 		return true
-	case wire.IsRefusal(err) && len(jobs) > 1:
+	case wire.IsRefusal(err) && len(jobs) > 1 && !everybodys(err):
 		for _, j := range jobs {
 			j.e.alone = true
 		}
 		k.requeueLocked(jobs)
 		return true
 	case wire.IsRefusal(err):
-		k.refusedLocked(jobs[0], err)
+		var resting []*entry
+		for _, j := range jobs {
+			if k.refusedLocked(j, err) {
+				resting = append(resting, j.e)
+			}
+		}
+		k.restLocked(resting, err)
 		return true
 	}
 	for _, j := range jobs {
@@ -282,8 +292,14 @@ func (k *Keeper) requeueLocked(jobs []job) {
 	}
 }
 
-// refusedLocked handles a definite no to one job.
-func (k *Keeper) refusedLocked(j job, err error) {
+// everybodys reports whether etcd would have refused any write: a batch is not to be tried key by key then.
+func everybodys(err error) bool {
+	known := wire.EtcdError(err)
+	return wire.TokenDied(err) || errors.Is(known, rpctypes.ErrAuthFailed) || errors.Is(known, rpctypes.ErrNoSpace)
+}
+
+// refusedLocked handles a definite no to one job, and reports whether it is to be tried again after a rest.
+func (k *Keeper) refusedLocked(j job, err error) bool {
 	e := j.e
 	if errors.Is(wire.EtcdError(err), rpctypes.ErrNoSpace) && (j.step == put || j.step == goodbye) {
 		e.known, e.late = false, true // etcd may say so and write all the same
@@ -291,7 +307,7 @@ func (k *Keeper) refusedLocked(j job, err error) {
 	if j.step == goodbye {
 		e.farewellDone = e.hold == nil // leave without a goodbye
 		k.finishLocked(e, nil)
-		return
+		return false
 	}
 	if e.refusal == nil {
 		k.Logger.Warn("etcd refuses a write, trying again", "key", e.key, "err", err)
@@ -302,10 +318,27 @@ func (k *Keeper) refusedLocked(j job, err error) {
 	e.signal()
 	switch {
 	case k.entries[e.key] != e:
+		return false
 	case e.hold == nil && e.known && e.rev == 0 && e.refs == 1:
 		k.forgetLocked(e) // nothing was ever written
-	default:
-		k.setApartLocked(e, err)
-		e.retry = k.laterLocked(e, restAfter(e.refused-1, err), func() { k.dirtyLocked(e) })
+		return false
 	}
+	k.setApartLocked(e, err)
+	return true
+}
+
+// restLocked tries entries again after a while: all of them together, so that they are one transaction again.
+func (k *Keeper) restLocked(entries []*entry, err error) {
+	if len(entries) == 0 {
+		return
+	}
+	time.AfterFunc(restAfter(entries[0].refused-1, err), func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for _, e := range entries {
+			if !k.stopped && k.entries[e.key] == e {
+				k.dirtyLocked(e)
+			}
+		}
+	})
 }

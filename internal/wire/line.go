@@ -14,6 +14,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 )
@@ -120,6 +121,17 @@ func (l *Line) Drop(c *Conn) {
 		l.current = nil
 	}
 }
+
+// DropAfter is Drop after an error. Etcd that has too much to do says so at once: to begin everything anew on the next
+// member would be more of that, so the connection is given up for it only when it has stood for a while.
+func (l *Line) DropAfter(c *Conn, err error) {
+	if c != nil && errors.Is(EtcdError(err), rpctypes.ErrTooManyRequests) && time.Since(c.dialled) < overloadPatience {
+		return
+	}
+	l.Drop(c)
+}
+
+const overloadPatience = 30 * time.Second
 
 // Silent asks every member for a sign of life, over a connection of its own, and returns those that gave none until ctx
 // ended: they neither answered nor refused, as a process does that hangs, or a network that is cut.

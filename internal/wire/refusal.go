@@ -23,7 +23,7 @@ func EtcdError(err error) error {
 }
 
 // IsRefusal reports whether etcd decided against a request, rather than not answered it: trying again at once is of no
-// use.
+// use. A failed precondition is one of the member that was asked, which is a learner or still starts: the next one may do.
 func IsRefusal(err error) bool {
 	err = EtcdError(err)
 	if errors.Is(err, rpctypes.ErrNoSpace) {
@@ -34,7 +34,7 @@ func IsRefusal(err error) bool {
 		code = e.Code()
 	}
 	switch code {
-	case codes.PermissionDenied, codes.InvalidArgument, codes.Unauthenticated, codes.FailedPrecondition, codes.Unimplemented:
+	case codes.PermissionDenied, codes.InvalidArgument, codes.Unauthenticated, codes.Unimplemented:
 		return true
 	}
 	return false
