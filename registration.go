@@ -134,8 +134,9 @@ func (g *Registration) Drain(ctx context.Context) error {
 // Deregister says goodbye and removes the instance, and returns when etcd has confirmed it. It is idempotent. A key that
 // another registration has taken over is left alone, and that is no error.
 //
-// When ctx ends first, the registration has ended all the same: the key is removed as soon as etcd answers, and a
-// further Deregister waits for that. After the registry's Close it returns what Close did.
+// When ctx ends first ([UnreachableError]), or etcd refuses ([ErrPermissionDenied]), the registration has ended all the
+// same: the key is removed as soon as etcd allows, and a further Deregister waits for that. After the registry's Close it
+// returns what Close did.
 func (g *Registration) Deregister(ctx context.Context) error {
 	began := time.Now()
 	err := g.hold.Release(ctx)

@@ -40,6 +40,8 @@ type Source struct {
 
 	seen  Header // the newest proof of where etcd is
 	epoch int    // counts the breaks of etcd's history
+
+	pace pace // of lists
 }
 
 // NewSource returns a source; it does nothing before Run.
@@ -75,14 +77,21 @@ func (s *Source) ListKeys(ctx context.Context, prefix string, visit Visit) (Head
 }
 
 func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
+	if !s.pace.wait(ctx) {
+		return Header{}, ctx.Err()
+	}
 	if l.conn, err = s.line.Conn(); err != nil {
 		return Header{}, err
 	}
 	l.end = clientv3.GetPrefixRangeEnd(l.key)
 	h, err = l.list(ctx)
 	if err != nil && !wire.IsRefusal(err) && !isCompacted(err) && ctx.Err() == nil {
+		s.pace.failed(l.conn, s.line.Members())
 		s.line.DropAfter(l.conn, err)
 		return h, fmt.Errorf("%s: %w", l.conn.Endpoint, err)
+	}
+	if err == nil {
+		s.pace.succeeded()
 	}
 	return h, err
 }

@@ -108,12 +108,15 @@ func (h *Hold) Await(ctx context.Context) error {
 	})
 }
 
-// awaitGone waits until the key is not ours any more.
+// awaitGone waits until the key is not ours any more, or etcd refuses to delete it.
 func (h *Hold) awaitGone(ctx context.Context) error {
 	return h.until(ctx, func() (bool, error) {
 		// A later hold of the same key has taken it over, or the books are closed on it: there is nothing to wait for.
 		moot := h.e.hold != nil || h.k.entries[h.e.key] != h.e
-		return moot || h.e.settled(h.k), nil
+		if moot || h.e.settled(h.k) {
+			return true, nil
+		}
+		return h.e.refusal != nil, h.e.refusal
 	})
 }
 

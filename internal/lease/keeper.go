@@ -224,7 +224,7 @@ func (k *Keeper) withdrawLocked(h *Hold, why error) {
 func (k *Keeper) unwantLocked(e *entry, why error) {
 	e.hold.endLocked(why)
 	e.hold.endFormerLocked(why)
-	e.hold = nil
+	e.hold, e.refusal = nil, nil
 	e.lease.wanted--
 	switch {
 	case e.known && e.rev == 0 && !e.busy && e.refs == 1:

@@ -16,6 +16,8 @@ func (a ownAuth) Authenticate(ctx context.Context, name, password string) (*clie
 	if !found {
 		return a.Auth.Authenticate(ctx, name, password)
 	}
+	ctx, cancel := conn.Call(ctx, loginTimeout) // a dropped connection would be tried again and again until ctx ends
+	defer cancel()
 	resp, err := pb.NewAuthClient(conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: name, Password: password}, ours...)
 	return (*clientv3.AuthenticateResponse)(resp), clientv3.ContextError(ctx, err)
 }

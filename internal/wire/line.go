@@ -112,6 +112,9 @@ func (l *Line) Conn() (*Conn, error) {
 	return l.current, nil
 }
 
+// Members returns how many members there are to try.
+func (l *Line) Members() int { return len(l.client.Endpoints()) }
+
 // Drop closes c, with every stream on it, if it is still the present connection.
 func (l *Line) Drop(c *Conn) {
 	l.mu.Lock()
