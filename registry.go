@@ -197,7 +197,9 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	err := r.try(ctx, func(ctx context.Context) error {
 		f = newFeed(service, dir, r.settings)
 		batch := follow.Batch{Relisted: true}
-		at, err := r.source.List(ctx, dir, func(_ follow.Header, kv *mvccpb.KeyValue) {
+		at, err := r.source.List(ctx, dir, func(_ follow.Header, keys int64) {
+			batch.Changes = make([]follow.Change, 0, keys)
+		}, func(_ follow.Header, kv *mvccpb.KeyValue) {
 			key := string(kv.Key)
 			batch.Changes = append(batch.Changes, follow.Change{
 				Key: key, Read: f.Read(key, kv.Value), Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease,

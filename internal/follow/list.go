@@ -21,13 +21,16 @@ const (
 	readTimeout = 3 * time.Second // of one page, or of one chunk of a stream
 )
 
+// Begin is called once before the first Visit, with where the list is from and how many keys will come.
+type Begin func(at Header, keys int64)
+
 // Visit is called for each key of a list, with where the list is from.
 type Visit func(at Header, kv *mvccpb.KeyValue)
 
 // lister reads everything under a prefix at one revision.
 type lister struct {
 	conn     *wire.Conn
-	begin    func(Header) // called before the first visit, if there is one or not; may be nil
+	begin    Begin // may be nil
 	visit    Visit
 	key, end string // what is left to be read
 	at       Header // of the first page; the others are read at its revision
@@ -72,7 +75,7 @@ func (l *lister) page(ctx context.Context) (more bool, err error) {
 		l.at.Cluster, l.at.Term = h.Cluster, h.Term
 	}
 	if l.begin != nil {
-		l.begin(l.at)
+		l.begin(l.at, page.Count)
 		l.begin = nil
 	}
 	l.take(page.Kvs)

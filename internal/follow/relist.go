@@ -28,13 +28,13 @@ var errHistory = errors.New("etcd's history broke during a list")
 func (f *Follower) list(ctx context.Context) (err error) {
 	asked := f.takeWaiting()
 	for range 3 { // a history that breaks again and again is trouble
-		r := &relist{f: f, found: make(map[string]int64, len(f.known))}
+		r := &relist{f: f}
 		r.held, r.epoch = f.source.newest()
 		if h, epoch := f.position(); epoch == r.epoch && h.Revision > r.held.Revision {
 			r.held = h // what is held of a history that is known to have ended proves no further break
 		}
 		var at Header
-		if at, err = f.source.listFrom(ctx, f.prefix, r.begin, r.visit); err == nil {
+		if at, err = f.source.List(ctx, f.prefix, r.begin, r.visit); err == nil {
 			err = r.apply(at, asked)
 		}
 		if !errors.Is(err, errHistory) {
@@ -48,7 +48,8 @@ func (f *Follower) list(ctx context.Context) (err error) {
 }
 
 // begin is told where the list is from.
-func (r *relist) begin(at Header) {
+func (r *relist) begin(at Header, keys int64) {
+	r.found = make(map[string]int64, keys)
 	f := r.f
 	r.epoch = f.source.note(at, r.held, r.epoch)
 	r.reset = at.Before(f.at) || at.Revision < f.revision || f.listed && r.epoch != f.epoch

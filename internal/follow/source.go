@@ -60,14 +60,9 @@ func (s *Source) Run(ctx context.Context) {
 }
 
 // List reads everything under a prefix as it is now, at one revision, and calls visit for each key in order. The read
-// is linearizable: it contains every write that was acknowledged to anybody before. When it fails, visit may have been
-// called, and the next List goes to the next member.
-func (s *Source) List(ctx context.Context, prefix string, visit Visit) (Header, error) {
-	return s.list(ctx, &lister{key: prefix, visit: visit})
-}
-
-// listFrom is List that tells where it is from before anything is visited.
-func (s *Source) listFrom(ctx context.Context, prefix string, begin func(Header), visit Visit) (Header, error) {
+// is linearizable: it contains every write that was acknowledged to anybody before. When it fails, begin and visit may have
+// been called, and the next List goes to the next member.
+func (s *Source) List(ctx context.Context, prefix string, begin Begin, visit Visit) (Header, error) {
 	return s.list(ctx, &lister{key: prefix, begin: begin, visit: visit})
 }
 

@@ -32,7 +32,7 @@ func compactWhileCutOff(t *testing.T, c *etcdtest.Cluster) {
 	for _, id := range []string{"a", "b", "c", "d", "e"} {
 		put(t, client, dir+id, bare)
 	}
-	s := attend(t, join(t, through...), "cut-off")
+	s := attend(t, openAll(t, through), "cut-off")
 	s.await(t, time.Time{}, 10*time.Second, "the first view", hasIDs("a", "b", "c", "d", "e"))
 
 	cut := time.Now()
@@ -65,7 +65,7 @@ func compactWhileCutOff(t *testing.T, c *etcdtest.Cluster) {
 func meddle(t *testing.T, c *etcdtest.Cluster) {
 	const key = "rollcall/services/meddled/10.0.0.1:1"
 	client := c.Client(t)
-	reg := join(t, c.Endpoints()...)
+	reg := openAll(t, c.Endpoints())
 	r := register(t, reg, "meddled", rollcall.Instance{Addr: "10.0.0.1:1"})
 	ours, incarnation := keys(t, client, key)[key], r.Instance().Incarnation
 	h := recordFrom(t, client, 0)
@@ -113,7 +113,7 @@ func crash(t *testing.T, c *etcdtest.Cluster) {
 	const key = "rollcall/services/crashed/10.0.0.1:1"
 	h := recordFrom(t, c.Client(t), 0)
 	victim := startProcess(t, c.Leader(t).Endpoint(), "crashed", "10.0.0.1:1", ttl)
-	s := attend(t, join(t, c.Endpoints()...), "crashed")
+	s := attend(t, openAll(t, c.Endpoints()), "crashed")
 	s.await(t, time.Time{}, 5*time.Second, "the instance is in the view", hasIDs("10.0.0.1:1"))
 	killed := time.Now()
 	if err := victim.Process.Kill(); err != nil {

@@ -12,22 +12,6 @@ import (
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
 )
 
-// join returns a registry on some endpoints, closed when the test ends.
-func join(t testing.TB, endpoints ...string) *rollcall.Registry {
-	t.Helper()
-	cfg := rollcall.ClientConfig(endpoints...)
-	reg, err := rollcall.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := reg.Close(within(t, 10*time.Second)); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
-	return reg
-}
-
 // crew is thirty instances of a service, held by three registries, and the witnesses who see all of them in two more.
 type crew struct {
 	service   string
@@ -39,7 +23,7 @@ func muster(t testing.TB, c *etcdtest.Cluster, service string, ttl time.Duration
 	t.Helper()
 	crew := &crew{service: service}
 	for r := range 3 {
-		reg := join(t, c.Endpoints()...)
+		reg := openAll(t, c.Endpoints())
 		for i := range 10 {
 			addr := fmt.Sprintf("10.0.%d.%d:1", r, i)
 			register(t, reg, service, rollcall.Instance{Addr: addr}, rollcall.WithTTL(ttl))
@@ -47,7 +31,7 @@ func muster(t testing.TB, c *etcdtest.Cluster, service string, ttl time.Duration
 		}
 	}
 	for range 2 {
-		s := attend(t, join(t, c.Endpoints()...), service)
+		s := attend(t, openAll(t, c.Endpoints()), service)
 		s.await(t, time.Time{}, 10*time.Second, "everybody is in the view", func(v *rollcall.View) bool { return len(v.Instances) == len(crew.ids) })
 		crew.witnesses = append(crew.witnesses, s)
 	}
@@ -59,7 +43,7 @@ func muster(t testing.TB, c *etcdtest.Cluster, service string, ttl time.Duration
 func (c *crew) converge(t testing.TB, cluster *etcdtest.Cluster, after time.Time) time.Duration {
 	t.Helper()
 	const newcomer = "10.9.9.9:1"
-	register(t, join(t, cluster.Endpoints()...), c.service, rollcall.Instance{Addr: newcomer})
+	register(t, openAll(t, cluster.Endpoints()), c.service, rollcall.Instance{Addr: newcomer})
 	var last time.Time
 	for _, s := range c.witnesses {
 		v := s.await(t, after, 20*time.Second, "all of the crew and a newcomer are in every view", func(v *rollcall.View) bool {

@@ -23,7 +23,13 @@ func within(t testing.TB, d time.Duration) context.Context {
 // open returns a registry on an etcd endpoint, closed when the test ends.
 func open(t testing.TB, endpoint string, opts ...rollcall.Option) *rollcall.Registry {
 	t.Helper()
-	reg, err := rollcall.Open(rollcall.ClientConfig(endpoint), opts...)
+	return openAll(t, []string{endpoint}, opts...)
+}
+
+// openAll is open for a cluster.
+func openAll(t testing.TB, endpoints []string, opts ...rollcall.Option) *rollcall.Registry {
+	t.Helper()
+	reg, err := rollcall.Open(rollcall.ClientConfig(endpoints...), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
