@@ -13,6 +13,9 @@
 // when etcd has refused something for them. And registrars, watchers and clients that do what ours must not do are
 // played on the same seeds, and must be caught.
 //
+// What once went wrong, or almost, is played again as a scene: a world in which what happens is written down, not drawn.
+// Scenes also hold what faults cost etcd: requests and connections, counted.
+//
 // A schedule is drawn from its seed before anything happens. The jitter of the library and the order in which
 // goroutines run are not, so a failure may want a few runs of its seed to come back: -count=20.
 package simulation

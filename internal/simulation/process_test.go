@@ -11,6 +11,7 @@ type process struct {
 	w         *world
 	name      string
 	lease     int64
+	held      map[int64]bool       // leases, this one and those before
 	instances map[string]*instance // that live, by id
 	lives     int                  // counts incarnations
 }
@@ -24,7 +25,7 @@ type instance struct {
 const forever = 24 * 60 * 60
 
 func (w *world) addProcess(n int) {
-	p := &process{w: w, name: fmt.Sprint("p", n), instances: map[string]*instance{}}
+	p := &process{w: w, name: fmt.Sprint("p", n), held: map[int64]bool{}, instances: map[string]*instance{}}
 	p.grant()
 	for range 1 + w.rnd.IntN(3) {
 		p.join()
@@ -34,7 +35,7 @@ func (w *world) addProcess(n int) {
 
 func (p *process) grant() {
 	p.lease = p.w.cluster.GrantLease(forever)
-	p.w.oracle.strangers[p.lease] = true
+	p.held[p.lease], p.w.oracle.strangers[p.lease] = true, true
 }
 
 // join registers one instance more.
@@ -63,8 +64,8 @@ func (p *process) heal() {
 		return
 	}
 	for id, f := range p.w.oracle.era().now {
-		if f.lease == p.lease && p.instances[id] == nil {
-			p.w.cluster.DeleteKey(dir + id) // a backup brought it back
+		if p.held[f.lease] && p.instances[id] == nil {
+			p.w.cluster.DeleteKey(dir + id) // a backup brought it back, perhaps under a lease that the process had before
 		}
 	}
 	for _, id := range sortedKeys(p.instances) {
