@@ -19,10 +19,17 @@ type pace struct {
 
 // wait waits for the next try and reports whether ctx lived through it.
 func (p *pace) wait(ctx context.Context) bool {
-	p.mu.Lock()
-	pause := time.Until(p.until)
-	p.mu.Unlock()
-	return pause <= 0 || wire.Sleep(ctx, pause)
+	for {
+		p.mu.Lock()
+		pause := time.Until(p.until)
+		p.mu.Unlock()
+		if pause <= 0 {
+			return true
+		}
+		if !wire.Sleep(ctx, pause) { // somebody else may have tried meanwhile, and failed
+			return false
+		}
+	}
 }
 
 func (p *pace) succeeded() {

@@ -83,10 +83,14 @@ type Keeper struct {
 	entries map[string]*entry
 	leases  []*lease // all that have not ended
 	reach   reach
-	at      wire.Header // the newest proof of where etcd is
-	epoch   int         // counts the breaks of etcd's history
-	term    uint64      // in which etcd last answered a transaction
-	census  census
+
+	failures int       // transactions in a row that were not answered
+	resume   time.Time // no transaction before
+
+	at     wire.Header // the newest proof of where etcd is
+	epoch  int         // counts the breaks of etcd's history
+	term   uint64      // in which etcd last answered a transaction
+	census census
 }
 
 // New returns a keeper; it does nothing before the first Hold.

@@ -41,20 +41,30 @@ type job struct {
 }
 
 func (k *Keeper) writeLoop() {
-	for failures := 0; ; failures++ {
-		jobs := k.take()
-		if jobs == nil {
-			return
+	for jobs := k.take(); jobs != nil; jobs = k.take() {
+		answered := k.commit(jobs)
+		k.mu.Lock()
+		switch {
+		case !answered:
+			k.restLocked()
+		case slices.ContainsFunc(jobs, func(j job) bool { return j.step != read }):
+			k.failures = 0 // that reads are answered does not mean that writes are
 		}
-		if k.commit(jobs) {
-			failures--
-			if slices.ContainsFunc(jobs, func(j job) bool { return j.step != read }) {
-				failures = -1 // that reads are answered does not mean that writes are
-			}
-			continue
-		}
-		wire.Sleep(k.ctx, wire.Backoff(failures))
+		k.mu.Unlock()
 	}
+}
+
+// restLocked has all writers pause after a transaction that was not answered: each on its own, they would take turns at
+// what failed.
+func (k *Keeper) restLocked() {
+	pause := wire.Backoff(k.failures)
+	k.failures++
+	k.resume = time.Now().Add(pause)
+	time.AfterFunc(pause, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.work.Broadcast()
+	})
 }
 
 // take waits for work and returns up to a transaction of it, all under one lease; nil when the keeper has stopped.
@@ -65,16 +75,26 @@ func (k *Keeper) take() []job {
 		if k.stopped {
 			return nil
 		}
-		for _, l := range k.leases {
-			if jobs := k.takeFromLocked(l); len(jobs) > 0 {
-				if len(l.dirty) > 0 {
-					k.work.Signal()
-				}
-				return jobs
-			}
+		if jobs := k.takeLocked(); jobs != nil {
+			return jobs
 		}
 		k.work.Wait()
 	}
+}
+
+func (k *Keeper) takeLocked() []job {
+	if time.Now().Before(k.resume) {
+		return nil
+	}
+	for _, l := range k.leases {
+		if jobs := k.takeFromLocked(l); len(jobs) > 0 {
+			if len(l.dirty) > 0 {
+				k.work.Signal()
+			}
+			return jobs
+		}
+	}
+	return nil
 }
 
 func (k *Keeper) takeFromLocked(l *lease) []job {
@@ -268,7 +288,7 @@ func (k *Keeper) failedLocked(jobs []job, err error) bool {
 				resting = append(resting, j.e)
 			}
 		}
-		k.restLocked(resting, err)
+		k.tryLaterLocked(resting, err)
 		return true
 	}
 	for _, j := range jobs {
@@ -327,8 +347,8 @@ func (k *Keeper) refusedLocked(j job, err error) bool {
 	return true
 }
 
-// restLocked tries entries again after a while: all of them together, so that they are one transaction again.
-func (k *Keeper) restLocked(entries []*entry, err error) {
+// tryLaterLocked tries entries again after a while: all of them together, so that they are one transaction again.
+func (k *Keeper) tryLaterLocked(entries []*entry, err error) {
 	if len(entries) == 0 {
 		return
 	}

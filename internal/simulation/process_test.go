@@ -60,9 +60,6 @@ func (p *process) write(id string) { p.put(id, "serving") }
 // is gone, under a new one.
 func (p *process) heal() {
 	p.w.check()
-	if len(p.instances) == 0 {
-		return
-	}
 	for id, f := range p.w.oracle.era().now {
 		if p.held[f.lease] && p.instances[id] == nil {
 			p.w.cluster.DeleteKey(dir + id) // a backup brought it back, perhaps under a lease that the process had before
