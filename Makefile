@@ -24,10 +24,10 @@ run: ## build, then run the demo: etcd, servers and a caller, with a crash and a
 	@bin/rollcall demo
 
 test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
-# Eight at a time: most of them wait for etcd, not for a processor. Of simulations only some run with -race, all of them after it.
+# Eight at a time: most of them wait for etcd, not for a processor. The simulations do not wait: they come after.
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
-	go test $(RACE) -shuffle=on -parallel 8 ./... $(if $(RACE),&& go test ./internal/simulation)
-
+	go test $(RACE) -shuffle=on -parallel 8 $$(go list ./... | grep -v /simulation$$)
+	go test $(RACE) ./internal/simulation $(if $(RACE),&& go test ./internal/simulation)
 check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short -parallel 8 ./...
 lint: ## gofumpt, go vet and staticcheck
