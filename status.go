@@ -34,7 +34,7 @@ type ServiceStatus struct {
 	Revision   int64     // of the newest view; 0 before the first
 	Instances  int       // in the newest view
 	Watchers   int       // of this registry, open now
-	StaleSince time.Time // as in View
+	StaleSince time.Time // as in View; zero also before the first view: then Err says what keeps it
 	Err        error     // why it is stale
 	Skipped    int64     // values that could not be read, each write counted once
 }

@@ -44,11 +44,13 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 			next, fresh = 0, true
 			continue
 		case err != nil:
-			k.missed(fmt.Errorf("heartbeat: %w", err))
 			next = wire.Backoff(attempt) / 2
-			if wire.IsRefusal(err) {
+			if err = fmt.Errorf("heartbeat: %w", err); wire.IsRefusal(err) {
+				k.refused(err)
 				next = min(refusalPause, period)
 				k.evacuate(l, err)
+			} else {
+				k.missed(err)
 			}
 			attempt++
 		case ttl <= 0:
@@ -141,7 +143,7 @@ func (p *pulse) exchange() (ttl int64, err error) {
 	}
 	p.conn.Heard()
 	p.conn.LookAtClient()
-	p.k.beaten(p.l, resp.GetHeader().GetRaftTerm())
+	p.k.beaten(p.l, wire.HeaderOf(resp.GetHeader()))
 	return resp.TTL, nil
 }
 

@@ -136,6 +136,7 @@ func (k *Keeper) grant(l *lease) bool {
 			k.missedLocked(err)
 		} else {
 			pause = refusalPause
+			k.refusedByLocked(fmt.Errorf("grant a lease: %w", err))
 			for _, e := range l.books {
 				e.refusal = fmt.Errorf("grant a lease: %w", err)
 				e.signal()

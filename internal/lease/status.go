@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/rollcall-io/rollcall/internal/wire"
 )
 
 // Status is what a keeper knows about itself.
@@ -29,6 +31,8 @@ type reach struct {
 	last   error
 	lastAt time.Time
 	warned bool
+
+	refused time.Time // when a refusal was last logged
 }
 
 // warnAfter keeps a hiccup that heals within a try or two out of the log.
@@ -63,13 +67,32 @@ func (k *Keeper) missedLocked(err error) {
 	}
 }
 
-// beaten notes a heartbeat that etcd answered, and in which term.
-func (k *Keeper) beaten(l *lease, term uint64) {
+// refused notes a definite no: etcd answers, and will not.
+func (k *Keeper) refused(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refusedByLocked(err)
+}
+
+func (k *Keeper) refusedByLocked(err error) {
+	r := &k.reach
+	if r.refused.IsZero() || time.Since(r.refused) > time.Minute {
+		r.refused = time.Now()
+		k.Logger.Warn("etcd refuses, trying again", "err", err)
+	}
+	r.last, r.lastAt = err, time.Now()
+}
+
+// beaten notes a heartbeat that etcd answered, and where the member that answered it is: etcd itself is not behind that.
+func (k *Keeper) beaten(l *lease, at wire.Header) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l.beaten = time.Now()
 	k.reachedLocked()
-	k.renewedLocked(l, term)
+	if k.at != (wire.Header{}) && at.Cluster == k.at.Cluster {
+		k.at.Revision, k.at.Term = max(k.at.Revision, at.Revision), max(k.at.Term, at.Term)
+	}
+	k.renewedLocked(l, at.Term)
 }
 
 // Status returns what the keeper knows about itself now, leases sorted by TTL.

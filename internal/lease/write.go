@@ -329,9 +329,7 @@ func (k *Keeper) refusedLocked(j job, err error) bool {
 		k.finishLocked(e, nil)
 		return false
 	}
-	if e.refusal == nil {
-		k.Logger.Warn("etcd refuses a write, trying again", "key", e.key, "err", err)
-	}
+	k.refusedByLocked(fmt.Errorf("write %s: %w", e.key, err))
 	e.refusal = err
 	e.refused++
 	e.busy, e.stash = false, nil // what the stash told, the next try finds

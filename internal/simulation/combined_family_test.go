@@ -15,11 +15,11 @@ func everybody(faults ...[]fault) family {
 }
 
 func TestSimulatedMinorityFaultsAndOutagesDeleteNobody(t *testing.T) {
-	playAll(t, everybody(illnesses(), absences()), 15)
+	playAll(t, everybody(illnesses(), absences()), 40)
 }
 
 func TestSimulatedDisastersLoseNothingForGood(t *testing.T) {
-	playAll(t, everybody(illnesses(), absences(), disasters(), disasters(), refusals(), []fault{expiry}), 15)
+	playAll(t, everybody(illnesses(), absences(), disasters(), disasters(), refusals(), []fault{expiry}), 40)
 }
 
 // Each member hangs in turn, the one that the watch is on among them, and says nothing of it.

@@ -66,7 +66,11 @@ func (c *Client) Run(ctx context.Context) {
 		if err == nil {
 			return
 		}
-		c.logger.Debug("login to etcd failed, trying again", "err", err)
+		if IsRefusal(err) && attempt == 0 {
+			c.logger.Warn("etcd refuses the login, trying again", "err", err)
+		} else {
+			c.logger.Debug("login to etcd failed, trying again", "err", err)
+		}
 		Sleep(ctx, Backoff(attempt)) // a password that is refused is held back on its way
 	}
 }
