@@ -23,7 +23,8 @@ import (
 // [Open] or [New] and share it; all methods may be called concurrently.
 //
 // Beside the etcd client's own connection a registry opens up to two more, one for heartbeats and one for watches, each
-// to one etcd member at a time, and only when it needs them.
+// to one etcd member at a time, and only when it needs them; and for half a second one to every member, when one seems to
+// hang. The client's endpoints should therefore name every member.
 type Registry struct {
 	settings
 	client    *wire.Client

@@ -10,6 +10,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 )
 
@@ -63,7 +64,8 @@ func (m *Member) start() {
 	listener := bufconn.Listen(pipeBytes)
 	server := grpc.NewServer(
 		grpc.UnaryInterceptor(m.unary), grpc.StreamInterceptor(m.stream), grpc.WaitForHandlers(true),
-		grpc.ReadBufferSize(readBytes))
+		grpc.ReadBufferSize(readBytes),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second})) // as etcd has it
 	kv := pb.KV_ServiceDesc
 	if c.options.Version < "3.7" {
 		kv.Streams = nil // RangeStream is the only one

@@ -84,7 +84,7 @@ func back(t *testing.T, sim *simetcd.Cluster) {
 	}
 }
 
-// spread counts the heartbeats that reach etcd in the following minute.
+// spread counts the heartbeats that reach etcd in the time that follows.
 func spread(t *testing.T, sim *simetcd.Cluster, when string) {
 	t.Helper()
 	began, seen := time.Now(), len(sim.Requests())
