@@ -122,7 +122,7 @@ func beatOnce(ctx context.Context, client *clientv3.Client, lease clientv3.Lease
 	return err
 }
 
-// keptBy is a family whose instances are kept in another way than the library's, for outages and illnesses only.
+// keptBy is the registrars' family with instances that are kept in another way than the library's.
 func keptBy(faults []fault, keep func(context.Context, *clientv3.Client, clientv3.LeaseID, time.Duration), options ...grpc.DialOption) family {
 	f := registrars()
 	f.passwords, f.faults = false, faults
@@ -135,12 +135,12 @@ func keptBy(faults []fault, keep func(context.Context, *clientv3.Client, clientv
 }
 
 func TestTheStockKeepAliveIsCaught(t *testing.T) {
-	mustBreak(t, keptBy(illnesses(), stockKeepAlive), 20, "never falsely absent")
+	mustBreak(t, keptBy(registrars().faults, stockKeepAlive), 50, "never falsely absent")
 }
 
 func TestGRPCsDefaultBackoffIsCaught(t *testing.T) {
 	stock := grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 20 * time.Second})
-	mustBreak(t, keptBy(absences(), balancedHeartbeats, stock), 20, "never falsely absent")
+	mustBreak(t, keptBy(registrars().faults, balancedHeartbeats, stock), 50, "never falsely absent")
 }
 
 // The same heartbeats survive the same outages with the backoff of rollcall.ClientConfig: it is the backoff that is caught.

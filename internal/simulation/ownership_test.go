@@ -92,8 +92,13 @@ func (o *oracle) judgeOwners() {
 	}
 }
 
+// rivalry is what shows who owns an id.
+func rivalry() []fault {
+	return slices.Concat(illnesses(), absences(), pick(disasters(), "wipe", "revoke", "restore", "restore"))
+}
+
 func TestSimulatedRivalsForOneIDHaveOneOwner(t *testing.T) {
-	playAll(t, rivals(slices.Concat(illnesses(), absences(), pick(disasters(), "wipe", "restore", "restore"))), 30)
+	playAll(t, rivals(rivalry()), 30)
 }
 
 // pick returns the faults of the given kinds.
@@ -117,7 +122,7 @@ func unfencedWrites(*world) clientOptions {
 }
 
 func TestWritesWithoutAFenceAreCaught(t *testing.T) {
-	f := rivals(slices.Concat(illnesses(), absences(), pick(disasters(), "wipe", "revoke", "restore")))
+	f := rivals(rivalry())
 	f.client = unfencedWrites
 	mustBreak(t, f, 20, "one owner", "registration lasts", "never falsely absent", "etcd as wanted")
 }
