@@ -17,9 +17,10 @@ type ownKey struct {
 	from int64 // what was known when the watch was asked for; by the time it is created the entry may be further
 }
 
-// watchLocked begins to watch an entry's key, from just after what is known of it.
+// watchLocked begins to watch an entry's key, from just after what is known of it. What is to be read again may be of a
+// history that has ended: then the read begins it.
 func (k *Keeper) watchLocked(e *entry) {
-	if e.watch != nil || e.rev == 0 || k.stopped {
+	if e.watch != nil || e.rev == 0 || !e.known || k.stopped {
 		return
 	}
 	e.own = &ownKey{k: k, e: e, from: e.rev}
