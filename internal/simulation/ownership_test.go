@@ -34,6 +34,9 @@ func rival(w *world) {
 		}
 		backups = append(backups, w.backup())
 		w.takeOver(w.registrars[n%2], w.registrars[1-n%2])
+		// Who had it before is told, if a wipe has just been as late as after its wait for a ghost. A store that is put back
+		// before that has nothing in it that tells two live holders apart.
+		w.pass(25 * time.Second)
 		if w.rnd.IntN(3) == 0 && w.grow() {
 			backups[w.rnd.IntN(len(backups))]()
 			w.pass(w.upTo(10 * time.Second))
