@@ -107,7 +107,7 @@ func (j *judging) Ask(*rapid.T) {
 
 func (j *judging) Answer(t *rapid.T) {
 	if len(j.pending) == 0 {
-		t.Skip()
+		return
 	}
 	q := j.pending[0]
 	j.pending = j.pending[1:]

@@ -27,6 +27,18 @@ type Cluster struct {
 // ClusterOption configures a cluster.
 type ClusterOption func(*memberSpec)
 
+// needTies skips a test of processes that would outlive it, or with CI=true fails it: there nothing may be left out.
+func needTies(t testing.TB) {
+	t.Helper()
+	switch {
+	case canTieProcesses:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("no clusters on %s: a member that hangs would outlive the tests", runtime.GOOS)
+	default:
+		t.Skipf("no clusters on %s: a member that hangs would outlive the tests", runtime.GOOS)
+	}
+}
+
 // WithFsync makes the members sync their writes to the disk, as production does, for what measures time. The default is
 // not to: data then survives the kill of a member, not a crash of the machine.
 func WithFsync() ClusterOption {
@@ -38,12 +50,10 @@ func WithFsync() ClusterOption {
 //
 // The members keep etcd's production timing: an election takes one to two seconds, and the least TTL is two. A member is
 // this test binary once more, so the tests' TestMain must call [Main]. Two clusters run at once, the next one waits for
-// its turn: a test may have one. It is skipped where processes cannot be tied to the life of the test.
+// its turn: a test may have one. Where processes cannot be tied to the life of the test it is skipped, or with CI=true fails.
 func StartCluster(t testing.TB, n int, opts ...ClusterOption) *Cluster {
 	t.Helper()
-	if !canTieProcesses {
-		t.Skipf("no clusters on %s: a member that hangs would outlive the tests", runtime.GOOS)
-	}
+	needTies(t)
 	clusterSlots <- struct{}{}
 	t.Cleanup(func() { <-clusterSlots })
 	dir := t.TempDir()
