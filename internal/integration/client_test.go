@@ -34,8 +34,7 @@ func TestAClientThatReconnectsTooSlowlyIsWarnedOfOnce(t *testing.T) {
 func warningsOf(t *testing.T, w *simulated, client *clientv3.Client) int {
 	t.Helper()
 	var log recorder
-	reg := rollcall.New(client, rollcall.WithLogger(log.logger()))
-	defer reg.Close(bounded(t))
+	reg := w.Registry(t, client, rollcall.WithLogger(log.logger()))
 	register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"}, rollcall.WithTTL(5*time.Second))
 	must[*clientv3.GetResponse](t)(client.Get(bounded(t), "x")) // it uses its own connection
 	w.sim.Member(0).Kill()
@@ -66,11 +65,7 @@ func TestAClientThatIsClosedUnderARegistryIsWarnedOfOnce(t *testing.T) {
 // One process that lost its lease alone has nobody to wait for.
 func TestALeaseLostAloneComesBackAtOnce(t *testing.T) {
 	simulate(t, 3, func(t *testing.T, w *simulated) {
-		cfg := rollcall.ClientConfig(w.sim.Endpoints()...)
-		cfg.DialOptions = append(cfg.DialOptions, w.sim.DialOption())
-		reg := must[*rollcall.Registry](t)(rollcall.Open(cfg))
-		defer reg.Close(bounded(t))
-		register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
+		register(t, w.Registry(t, nil), "svc", rollcall.Instance{Addr: "10.0.0.1:1"})
 		synctest.Wait()
 		for _, lease := range w.sim.Leases() {
 			if err := w.sim.RevokeLease(lease); err != nil {
@@ -79,9 +74,6 @@ func TestALeaseLostAloneComesBackAtOnce(t *testing.T) {
 		}
 		w.Pass(100 * time.Millisecond)
 		mustEqual(t, "keys", len(w.sim.Keys("rollcall/services/svc/")), 1)
-		if err := reg.Close(bounded(t)); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
@@ -96,8 +88,7 @@ func TestAFleetThatLostItsLeasesTogetherComesBackSpread(t *testing.T) {
 			}
 		}
 		for i := range n {
-			reg := rollcall.New(client)
-			defer reg.Close(bounded(t))
+			reg := w.Registry(t, client)
 			next(t, watch(t, reg, "svc")) // it knows how many there are
 			register(t, reg, "other", rollcall.Instance{Addr: fmt.Sprintf("10.0.0.%d:1", i)}, rollcall.WithTTL(10*time.Second))
 		}

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/rollcall-io/rollcall"
@@ -11,20 +10,9 @@ import (
 
 // The engine runs in simulated time as it does in real time: connections, heartbeats, watches and probes.
 func TestTheEngineLivesTenMinutesInABubble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := simetcd.New(simetcd.Options{Members: []string{"m1", "m2", "m3"}})
-		defer func() {
-			sim.Stop()
-			synctest.Wait()
-		}()
-		cfg := rollcall.ClientConfig(sim.Endpoints()...)
-		cfg.DialOptions = append(cfg.DialOptions, sim.DialOption())
-		reg := must[*rollcall.Registry](t)(rollcall.Open(cfg))
-		defer func() {
-			if err := reg.Close(bounded(t)); err != nil {
-				t.Errorf("close: %v", err)
-			}
-		}()
+	simulate(t, 3, func(t *testing.T, world *simulated) {
+		sim := world.sim
+		reg := world.Registry(t, nil)
 		register(t, reg, "greeter", rollcall.Instance{Addr: "10.0.0.1:1"})
 		w := reg.Watch("greeter")
 		defer w.Close()
@@ -32,19 +20,15 @@ func TestTheEngineLivesTenMinutesInABubble(t *testing.T) {
 		for range 10 { // every fault that a minority can have, each shorter than a lease lives
 			victim := sim.Leader()
 			victim.Hang()
-			time.Sleep(20 * time.Second)
+			world.Pass(20 * time.Second)
 			victim.Resume()
 			victim.Cut()
-			time.Sleep(20 * time.Second)
+			world.Pass(20 * time.Second)
 			victim.Heal()
 			victim.Restart()
-			time.Sleep(20 * time.Second)
+			world.Pass(20 * time.Second)
 		}
-		for _, r := range sim.History() {
-			if r.Cause == "expiry" {
-				t.Errorf("revision %d at %v took a live instance", r.Revision, r.At)
-			}
-		}
+		nobodyExpired(t, sim)
 		// A leader that hangs may revoke, when it goes on, what ran out in its own books: once for each, all moves away.
 		if granted := sim.Count("LeaseGrant"); granted > 11 {
 			t.Errorf("%d leases were granted", granted)
@@ -59,37 +43,32 @@ func TestTheEngineLivesTenMinutesInABubble(t *testing.T) {
 // A restored etcd counts its terms from the beginning: the registrar must not take the leader of before for a newer one,
 // and miss that another one hangs and may take the leases with it when it goes on.
 func TestALeaderThatHangsAfterARestoreTakesNobodyWithIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := simetcd.New(simetcd.Options{Members: []string{"m1", "m2", "m3"}})
-		defer func() {
-			sim.Stop()
-			synctest.Wait()
-		}()
+	simulate(t, 3, func(t *testing.T, world *simulated) {
+		sim := world.sim
 		for range 3 { // for a later term
 			sim.Restart()
-			time.Sleep(5 * time.Second)
+			world.Pass(5 * time.Second)
 		}
-		cfg := rollcall.ClientConfig(sim.Endpoints()...)
-		cfg.DialOptions = append(cfg.DialOptions, sim.DialOption())
-		reg := must[*rollcall.Registry](t)(rollcall.Open(cfg))
-		defer func() {
-			if err := reg.Close(bounded(t)); err != nil {
-				t.Errorf("close: %v", err)
-			}
-		}()
+		reg := world.Registry(t, nil)
 		register(t, reg, "greeter", rollcall.Instance{Addr: "10.0.0.1:1"}, rollcall.WithTTL(5*time.Second))
-		time.Sleep(20 * time.Second)
+		world.Pass(20 * time.Second)
 		sim.Restore(sim.Snapshot(), 0)
-		time.Sleep(20 * time.Second)
+		world.Pass(20 * time.Second)
 		leader := sim.Leader()
 		leader.Hang()
-		time.Sleep(15 * time.Second)
+		world.Pass(15 * time.Second)
 		leader.Resume()
-		time.Sleep(5 * time.Second)
-		for _, r := range sim.History() {
-			if r.Cause == "expiry" && len(r.Events) > 0 {
-				t.Errorf("revision %d at %v took a live instance", r.Revision, r.At)
-			}
-		}
+		world.Pass(5 * time.Second)
+		nobodyExpired(t, sim)
 	})
+}
+
+// nobodyExpired checks that no key was deleted because its lease had run out.
+func nobodyExpired(t *testing.T, sim *simetcd.Cluster) {
+	t.Helper()
+	for _, r := range sim.History() {
+		if r.Cause == "expiry" && len(r.Events) > 0 {
+			t.Errorf("revision %d at %v took a live instance", r.Revision, r.At)
+		}
+	}
 }

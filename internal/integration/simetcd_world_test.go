@@ -47,8 +47,34 @@ type passing interface{ Pass(d time.Duration) }
 
 // simulated is the fake in simulated time.
 type simulated struct {
-	sim     *simetcd.Cluster
-	clients []*clientv3.Client
+	sim        *simetcd.Cluster
+	clients    []*clientv3.Client
+	registries []*rollcall.Registry
+}
+
+// Registry returns a registry over a client of all members, or over another one. It is closed with the world.
+func (w *simulated) Registry(t *testing.T, client *clientv3.Client, opts ...rollcall.Option) *rollcall.Registry {
+	t.Helper()
+	if client == nil {
+		client = w.Client(t, -1)
+	}
+	reg := rollcall.New(client, opts...)
+	w.registries = append(w.registries, reg)
+	return reg
+}
+
+// close ends everything of the world.
+func (w *simulated) close(t *testing.T) {
+	for _, reg := range w.registries {
+		if err := reg.Close(bounded(t)); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	for _, c := range w.clients {
+		_ = c.Close()
+	}
+	w.sim.Stop()
+	synctest.Wait()
 }
 
 // simulate runs a scenario against the fake, in a bubble at whose end nothing of it may run.
@@ -63,13 +89,7 @@ func simulate(t *testing.T, members int, scenario func(*testing.T, *simulated), 
 			change(&options)
 		}
 		w := &simulated{sim: simetcd.New(options)}
-		defer func() {
-			for _, c := range w.clients {
-				_ = c.Close()
-			}
-			w.sim.Stop()
-			synctest.Wait()
-		}()
+		defer w.close(t)
 		scenario(t, w)
 	})
 }
