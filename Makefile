@@ -11,40 +11,40 @@ endif
 # git refuses to describe a work tree of another user, and then Go refuses to build in it.
 STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
 
-.PHONY: help build run test check lint fmt tidy bench sim deps
+.PHONY: help build run test check lint fmt tidy bench sim chaos soak deps
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-
 build: ## build bin/rollcall
 	go build $(STAMP) -o bin/rollcall ./cmd/rollcall
-
 run: ## build, then run the demo: etcd, servers and a caller, with a crash and a drain, in 20 seconds
 	@echo "building bin/rollcall; the first build takes a minute or two"
 	@$(MAKE) build
 	@bin/rollcall demo
-
 test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
 # Eight at a time: most wait for etcd, not for a processor. Simulations do not, and Go 1.26 crashes in them with -race, rarely.
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
 	go test $(RACE) -shuffle=on -parallel 8 $$(go list ./... | grep -v /simulation$$)
 	go test ./internal/simulation
+	@$(MAKE) -C chaos test
 check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short -parallel 8 $$(go list ./... | grep -v /simulation$$) && go test -short ./internal/simulation
 lint: ## gofumpt, go vet and staticcheck
 	@out=$$($(TOOL) gofumpt -l .) && test -z "$$out" || { echo "not formatted, see make fmt: $$out"; exit 1; }
-	go vet ./...
-	$(TOOL) staticcheck ./...
-
+	go vet ./... && $(TOOL) staticcheck ./...
+	@$(MAKE) -C chaos lint
 fmt: ## format the code
 	$(TOOL) gofumpt -w .
-tidy: ## tidy both go.mod files
-	go mod tidy && cd tools && go mod tidy
+tidy: ## tidy the go.mod files
+	go mod tidy && cd tools && go mod tidy && cd ../chaos && go mod tidy && cd peers && go mod tidy
 bench: ## run the benchmarks, six times each, as benchstat wants them
 	go test -run '^$$' -bench . -count 6 . ./internal/integration
 sim: ## simulate faults for longer: make sim SEEDS=5000 FOR=30m
 	go test -timeout 0 -run Simulated ./internal/simulation -args -sim.seeds=$(or $(SEEDS),1000) -sim.for=$(or $(FOR),5m)
-
-deps: ## install what the tests use beyond Go (a C compiler), by apt, if root or if sudo needs no password
-	@test -n "$(RACE)" || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && $(SUDO) apt-get update -qq && \
-		$(SUDO) apt-get install -qqy gcc libc6-dev; } || \
-		{ echo "deps: no C compiler, and none can be installed here: no -race"; test "$(CI)" != true; }
+chaos: ## hurt real clusters, in an hour: make chaos SCENARIO=hung-leader, make chaos ETCD=/usr/bin/etcd (docs/chaos.md)
+	@$(MAKE) -C chaos chaos
+soak: ## faults by chance for as long as you say: make soak FOR=4h
+	@$(MAKE) -C chaos soak
+deps: ## install what the tests use beyond Go (a C compiler, strace, ip, nft), by apt, if root or if sudo needs no password
+	@test -n "$(RACE)" && command -v strace ip nft >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qqy gcc libc6-dev strace iproute2 nftables; } || \
+		{ echo "deps: a C compiler, strace, ip or nft is missing and cannot be installed here"; test "$(CI)" != true; }

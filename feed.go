@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rollcall-io/rollcall/internal/follow"
+
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 const (
@@ -176,7 +178,7 @@ func (f *feed) updateOf(id string, c follow.Change, prev *Instance, reset bool) 
 	if !ok {
 		err, _ := read.(error)
 		f.skip(c, err)
-		return Update{}, false
+		return gone, without.Skip && prev != nil
 	}
 	i.Revision, i.CreateRevision, i.lease = c.Revision, c.CreateRevision, c.Lease
 	switch {

@@ -3,6 +3,8 @@ package rollcall
 import (
 	"slices"
 	"time"
+
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 const (
@@ -44,7 +46,7 @@ func (g *guard) judge(updates []Update, present int, reset bool, now time.Time) 
 	for _, u := range updates {
 		delete(g.suspects, u.Instance.ID) // whatever was said of it now settles it
 	}
-	if g.suspicion == 0 {
+	if g.suspicion == 0 || without.Guard {
 		return updates
 	}
 	g.forget(updates, now)

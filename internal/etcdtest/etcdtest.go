@@ -6,8 +6,9 @@
 //	s := etcdtest.Start(t)
 //	client := s.Client(t)
 //
-// A server can be stopped and restarted with the same data on the same port, and a [Proxy] before it does what networks
-// do on bad days. The members of a [Cluster] can hang and be killed, one by one or all together. Only tests may import this package: it links the whole of etcd.
+// A server can be stopped and restarted with the same data on the same port. The members of a [Cluster] can hang and be
+// killed, one by one or all together. Networks that fail are in internal/faultproxy. Only tests may import this package:
+// it links the whole of etcd.
 package etcdtest
 
 import (

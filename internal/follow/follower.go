@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 // createTimeout is how long a watch may take until the server has accepted it.
@@ -101,7 +102,10 @@ func (f *Follower) Run(ctx context.Context) {
 	for attempt, refusals := 0, 0; ctx.Err() == nil; attempt++ {
 		pause := wire.Backoff(attempt)
 		slow := f.staleIfSlow(troubled)
-		err := f.list(ctx)
+		var err error
+		if !without.Relist || !f.listed {
+			err = f.list(ctx)
+		}
 		slow.Stop()
 		if err == nil {
 			refusals = 0

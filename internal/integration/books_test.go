@@ -11,13 +11,14 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 )
 
 // behindProxy returns a registry that reaches its etcd through a proxy, and a client that reaches it directly.
-func behindProxy(t *testing.T, opts ...rollcall.Option) (*rollcall.Registry, *etcdtest.Proxy, *clientv3.Client) {
+func behindProxy(t *testing.T, opts ...rollcall.Option) (*rollcall.Registry, *faultproxy.Proxy, *clientv3.Client) {
 	t.Helper()
 	s := etcdtest.Start(t)
-	p := etcdtest.StartProxy(t, s.Endpoint())
+	p := faultproxy.Start(t, s.Endpoint())
 	return open(t, p.Addr(), opts...), p, s.Client(t)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 )
 
 // What befalls one service of a cluster that is well; the services share the cluster.
@@ -21,10 +22,10 @@ func TestOnAClusterThatIsWell(t *testing.T) {
 }
 
 func compactWhileCutOff(t *testing.T, c *etcdtest.Cluster) {
-	var proxies []*etcdtest.Proxy
+	var proxies []*faultproxy.Proxy
 	var through []string
 	for _, endpoint := range c.Endpoints() {
-		p := etcdtest.StartProxy(t, endpoint)
+		p := faultproxy.Start(t, endpoint)
 		proxies, through = append(proxies, p), append(through, p.Addr())
 	}
 	client := c.Client(t)

@@ -9,11 +9,12 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 )
 
 func TestADeregisterAfterACloseThatFailedDoesNotConfirmIt(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, etcdtest.Start(t).Endpoint())
+	p := faultproxy.Start(t, etcdtest.Start(t).Endpoint())
 	reg, err := rollcall.Open(rollcall.ClientConfig(p.Addr()))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 	"github.com/rollcall-io/rollcall/naming"
 )
 
@@ -55,7 +56,7 @@ func TestNamingKeyLivesAsLongAsItsHeartbeats(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	names, _ := newNames(t, proxy.Addr())
 	addName(t, names, grpcService, nameAddr, nil, naming.WithTTL(5*time.Second))
 
@@ -83,7 +84,7 @@ func TestNamingRegisterWritesJSONWithinItsContext(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	names, _ := newNames(t, proxy.Addr())
 	for _, metadata := range []any{make(chan int), math.Inf(1), map[string]any{"f": func() {}}} {
 		err := names.Register(t.Context(), grpcService, added(otherAddr, metadata))
@@ -209,7 +210,7 @@ func TestNamingResolveAsksNobodyAndHasNoTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	door := &countingListener{Listener: lis}
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	proxy.Cut()
 	names, _ := newNames(t, proxy.Addr())
 	silent, _ := newNames(t, lis.Addr().String())
@@ -256,7 +257,7 @@ func TestNamingFirstNextIsNeverBehind(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	names, _ := newNames(t, proxy.Addr())
 	other := resolveName(t, names, grpcService)
 	wantUpdates(t, other) // at once, though there is nothing
@@ -277,7 +278,7 @@ func TestNamingFirstNextIsNeverBehind(t *testing.T) {
 func TestNamingLaterNextKnowsWhatItHasSeen(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	reader, _ := newNames(t, proxy.Addr())
 	names, _ := newNames(t, etcd.Endpoint())
 	addName(t, names, grpcService, nameAddr, map[string]string{"team": "a"})
@@ -304,7 +305,7 @@ func TestNamingNextEndsWithCloseOnly(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	names, _ := newNames(t, proxy.Addr())
 	w := resolveName(t, names, grpcService)
 	wantUpdates(t, w)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 	"github.com/rollcall-io/rollcall/naming"
 )
 
@@ -158,7 +159,7 @@ func TestNamingDeleteThatTimedOutIsCarriedOut(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)
-	proxy := etcdtest.StartProxy(t, etcd.Endpoint())
+	proxy := faultproxy.Start(t, etcd.Endpoint())
 	names, _ := newNames(t, proxy.Addr())
 	addName(t, names, grpcService, nameAddr, nil)
 	addName(t, names, grpcService, otherAddr, nil)

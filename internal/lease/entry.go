@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 // content is what lies under a key in etcd.
@@ -172,7 +173,7 @@ func (e *entry) hear(k *Keeper, o observation) error {
 // another keeper and goes on there.
 func (e *entry) foreign(k *Keeper, c content) bool {
 	switch {
-	case c.mod == 0, c.Incarnation == "", c.Holder == k.Holder:
+	case without.Ownership, c.mod == 0, c.Incarnation == "", c.Holder == k.Holder:
 		return false
 	}
 	return c.Incarnation == e.hold.incarnation || c.Incarnation != e.replaces
@@ -228,6 +229,9 @@ func (e *entry) ops(s step, lease int64) (cond *clientv3.Cmp, then, otherwise cl
 	get := clientv3.OpGet(e.key)
 	unchanged := clientv3.Compare(clientv3.ModRevision(e.key), "=", e.now.mod)
 	under := clientv3.WithLease(clientv3.LeaseID(lease))
+	if without.Lease {
+		under = clientv3.WithLease(clientv3.NoLease)
+	}
 	switch s {
 	case put:
 		return &unchanged, clientv3.OpPut(e.key, string(e.value), under), get

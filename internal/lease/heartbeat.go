@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 // maxWatchdog bounds how long one heartbeat may go unanswered before the next member is tried.
@@ -26,7 +27,13 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 	period := time.Duration(l.ttl) * time.Second / 3
 	pulse := &pulse{k: k, l: l, watchdog: min(maxWatchdog, period/2)}
 	defer pulse.end()
-	next := rand.N(period)
+	switch {
+	case without.Watchdog:
+		pulse.watchdog = time.Hour
+	case without.Patience:
+		pulse.watchdog = 100 * time.Millisecond
+	}
+	next := phase(period)
 	fresh := false // the stream is to bring a fresh token
 	for attempt := 0; ; {
 		select {
@@ -56,7 +63,7 @@ func (k *Keeper) beat(l *lease) (lost bool) {
 		case ttl <= 0:
 			return true
 		case attempt > 0:
-			next, attempt = rand.N(period), 0
+			next, attempt = phase(period), 0
 		default:
 			next = jitter(period)
 		}
@@ -71,8 +78,21 @@ func (k *Keeper) unneeded(l *lease) bool {
 	return l.wanted == 0
 }
 
+// phase returns a random moment of a period.
+func phase(d time.Duration) time.Duration {
+	if without.Spread {
+		return 0
+	}
+	return rand.N(d)
+}
+
 // jitter returns d ± 10 %.
-func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }
+func jitter(d time.Duration) time.Duration {
+	if without.Spread {
+		return d
+	}
+	return d - d/10 + rand.N(d/5)
+}
 
 // pulse is a heartbeat stream of our own, to one member after another.
 type pulse struct {
@@ -118,6 +138,9 @@ func (p *pulse) once() (ttl int64, err error) {
 // reopen sees that the next heartbeat is on a fresh stream. Nothing is wrong with the connection when etcd refused, nor
 // when it has answered others meanwhile: a lease that has run out and is not revoked yet keeps its own renewal waiting.
 func (p *pulse) reopen(err error, hung bool, since time.Time) {
+	if without.Reopen {
+		return
+	}
 	p.hung++
 	if wire.IsRefusal(err) || hung && p.hung == 1 && p.conn.HeardSince(since) {
 		p.end()
@@ -130,7 +153,11 @@ func (p *pulse) reopen(err error, hung bool, since time.Time) {
 func (p *pulse) exchange() (ttl int64, err error) {
 	if p.stream == nil {
 		// A member that has lost its leader ends the stream instead of keeping us waiting.
-		if p.stream, err = pb.NewLeaseClient(p.conn).LeaseKeepAlive(clientv3.WithRequireLeader(p.ctx)); err != nil {
+		ctx := p.ctx
+		if !without.Leader {
+			ctx = clientv3.WithRequireLeader(ctx)
+		}
+		if p.stream, err = pb.NewLeaseClient(p.conn).LeaseKeepAlive(ctx); err != nil {
 			return 0, err
 		}
 	}

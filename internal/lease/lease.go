@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 type state uint8
@@ -101,7 +102,7 @@ func (k *Keeper) tend(l *lease) {
 		k.stagger(l)
 	}
 	for l != nil && k.grant(l) {
-		if !k.beat(l) {
+		if !k.beat(l) || without.Regrant {
 			break
 		}
 		l = k.succeed(l)
@@ -143,6 +144,9 @@ func (k *Keeper) grant(l *lease) bool {
 			}
 		}
 		k.mu.Unlock()
+		if without.Retry && wire.IsRefusal(err) {
+			return false
+		}
 		select {
 		case <-time.After(pause):
 		case <-l.over:
@@ -172,7 +176,7 @@ func (k *Keeper) tryGrant(l *lease) error {
 	l.tried = true
 	held := k.at
 	k.mu.Unlock()
-	ctx, cancel := conn.Call(k.ctx, writeTimeout)
+	ctx, cancel := conn.Call(k.ctx, writeLimit())
 	defer cancel()
 	granted, err := pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: l.ttl, ID: l.id})
 	if errors.Is(wire.EtcdError(err), rpctypes.ErrLeaseExist) {
@@ -199,7 +203,7 @@ const maxRate = 1000
 // stagger waits a little before a lost lease is granted again when the others of the fleet have lost theirs too: when
 // etcd has just come back, or its history broke.
 func (k *Keeper) stagger(l *lease) {
-	if l == nil {
+	if l == nil || without.Spread {
 		return
 	}
 	fleet := k.Fleet() // not with the lock held: it asks others

@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 // ownKey watches one key of ours: what others do to it is noticed at once, not at the next heartbeat, which would not
@@ -20,7 +21,7 @@ type ownKey struct {
 // watchLocked begins to watch an entry's key, from just after what is known of it. What is to be read again may be of a
 // history that has ended: then the read begins it.
 func (k *Keeper) watchLocked(e *entry) {
-	if e.watch != nil || e.rev == 0 || !e.known || k.stopped {
+	if without.OwnKeys || e.watch != nil || e.rev == 0 || !e.known || k.stopped {
 		return
 	}
 	e.own = &ownKey{k: k, e: e, from: e.rev}

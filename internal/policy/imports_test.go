@@ -14,16 +14,18 @@ var rooms = map[string]struct {
 	own     []string // folders of this module
 	outside []string // import paths, each with all that lies below it; those with a "!" are exceptions
 }{
-	".":                    {own: []string{"internal/lease", "internal/follow", "internal/wire"}, outside: engine},
-	"internal/lease":       {own: []string{"internal/wire"}, outside: engine},
-	"internal/follow":      {own: []string{"internal/wire"}, outside: engine},
-	"internal/wire":        {outside: engine},
+	".":                    {own: []string{"internal/lease", "internal/follow", "internal/wire", "internal/without"}, outside: engine},
+	"internal/lease":       {own: []string{"internal/wire", "internal/without"}, outside: engine},
+	"internal/follow":      {own: []string{"internal/wire", "internal/without"}, outside: engine},
+	"internal/wire":        {own: []string{"internal/without"}, outside: engine},
+	"internal/without":     {},
 	"naming":               {own: []string{"."}, outside: []string{"go.etcd.io/etcd/client/v3", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},
 	"resolver":             {own: []string{"."}, outside: []string{"google.golang.org/grpc"}},
 	"rollcallgrpc":         {own: []string{".", "resolver"}, outside: []string{"google.golang.org/grpc"}},
 	"internal/server":      {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/demo":        {own: []string{".", "rollcallgrpc", "internal/server"}, outside: []string{"google.golang.org/grpc"}},
 	"internal/etcdtest":    {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/goleak", "go.uber.org/zap", "google.golang.org/grpc"}},
+	"internal/faultproxy":  {},
 	"internal/simetcd":     {outside: []string{"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/integration": {},
 	"internal/simulation":  {},
@@ -41,7 +43,7 @@ var engine = []string{
 }
 
 // library is what a program links that registers and discovers.
-var library = []string{".", "internal/lease", "internal/follow", "internal/wire", "naming", "resolver", "rollcallgrpc", "examples/client", "examples/server"}
+var library = []string{".", "internal/lease", "internal/follow", "internal/wire", "internal/without", "naming", "resolver", "rollcallgrpc", "examples/client", "examples/server"}
 
 // What may not be linked, however many imports away.
 var bans = []struct {
@@ -52,7 +54,7 @@ var bans = []struct {
 	{library, []string{"go.etcd.io/etcd/server/v3", module + "/internal/server", module + "/internal/demo"}, "users of the library do not pay for a server"},
 	{library, []string{"github.com/spf13/cobra"}, "a library has no command line"},
 	{library, []string{"google.golang.org/grpc/xds", "github.com/envoyproxy/go-control-plane"}, "xDS would double the size of a client program"},
-	{append([]string{"cmd/rollcall", "internal/server", "internal/demo"}, library...), []string{"testing", module + "/internal/etcdtest"}, "test support stays in tests"},
+	{append([]string{"cmd/rollcall", "internal/server", "internal/demo"}, library...), []string{"testing", module + "/internal/etcdtest", module + "/internal/faultproxy"}, "test support stays in tests"},
 }
 
 func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {

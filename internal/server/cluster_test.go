@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 	"github.com/rollcall-io/rollcall/internal/server"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -94,7 +95,7 @@ func TestAClusterThatDoesNotAnswerIsNamed(t *testing.T) {
 func TestAStopDuringTheWaitForAClusterIsClean(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
-	p := etcdtest.StartProxy(t, etcd.Endpoint())
+	p := faultproxy.Start(t, etcd.Endpoint())
 	p.BlackHole()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

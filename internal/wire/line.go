@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 var (
@@ -176,6 +178,9 @@ func (l *Line) Close() {
 // Backoff returns how long to wait before try n, counted from 0: 100 ms growing to 1 s, half of it random. It stays far
 // below the shortest lease, since a lease that etcd kept through an outage must be renewed soon after it.
 func Backoff(n int) time.Duration {
+	if without.Backoff {
+		return min(time.Second<<min(n, 7), 2*time.Minute)
+	}
 	d := min(100*time.Millisecond<<min(n, 8), time.Second)
 	return d/2 + rand.N(d/2)
 }

@@ -12,6 +12,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 const (
@@ -49,7 +51,11 @@ func (s *Watches) open(ctx context.Context) (*stream, error) {
 	st := &stream{set: s, conn: conn, active: map[int64]*Watch{}, wake: make(chan struct{}, 1), replace: make(chan struct{})}
 	st.ctx, st.cancel = context.WithCancelCause(conn.Context(ctx))
 	watchdog := time.AfterFunc(answerTimeout, func() { st.cancel(fmt.Errorf("%s does not answer", conn.Endpoint)) })
-	st.raw, err = pb.NewWatchClient(conn).Watch(clientv3.WithRequireLeader(st.ctx), ours...)
+	open := st.ctx
+	if !without.Leader {
+		open = clientv3.WithRequireLeader(open)
+	}
+	st.raw, err = pb.NewWatchClient(conn).Watch(open, ours...)
 	if !watchdog.Stop() || err != nil {
 		err = causeOr(st.ctx, err)
 		st.cancel(nil)
@@ -237,7 +243,7 @@ func (st *stream) answered(resp *pb.WatchResponse) (w *Watch, tell bool) {
 	case w.canceled && !resp.Canceled:
 		st.cancels = append(st.cancels, w.id)
 		st.poke()
-	case resp.Canceled && tokenDied(resp):
+	case resp.Canceled && tokenDied(resp) && !without.FreshStream:
 		st.retireLocked()
 		if again := w.again; again || w.canceled {
 			return w, again && !w.canceled // the fresh token was no better

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/loadbalance"
+	"github.com/cloudwego/kitex/pkg/loadbalance/lbcache"
+	"github.com/cloudwego/kitex/pkg/registry"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	etcd "github.com/kitex-contrib/registry-etcd"
+)
+
+// kitex is its etcd registry and resolver, the latter behind the cache that its clients put before every resolver.
+type kitex struct{}
+
+func (kitex) options(s settings) (all []etcd.Option) {
+	if s.user != "" {
+		all = append(all, etcd.WithAuthOpt(s.user, s.password))
+	}
+	return all
+}
+
+func (k kitex) register(s settings) (func() error, error) {
+	if err := os.Setenv("KITEX_ETCD_REGISTRY_LEASE_TTL", strconv.Itoa(int(s.ttl.Seconds()))); err != nil {
+		return nil, err
+	}
+	addr, err := net.ResolveTCPAddr("tcp", s.addr)
+	if err != nil {
+		return nil, err
+	}
+	r, err := etcd.NewEtcdRegistry(s.endpoints, k.options(s)...)
+	if err != nil {
+		return nil, err
+	}
+	info := &registry.Info{ServiceName: s.service, Addr: addr, Weight: 10}
+	if err := r.Register(info); err != nil {
+		return nil, err
+	}
+	return func() error { return r.Deregister(info) }, nil
+}
+
+// watch asks as often as a caller with a few calls per second does. The cache asks etcd every 5 s.
+func (k kitex) watch(ctx context.Context, s settings, v *view) error {
+	resolver, err := etcd.NewEtcdResolver(s.endpoints, k.options(s)...)
+	if err != nil {
+		return err
+	}
+	cache := lbcache.NewBalancerFactory(resolver, loadbalance.NewWeightedBalancer(), lbcache.Options{})
+	target := rpcinfo.NewEndpointInfo(s.service, "", nil, nil)
+	for tick := time.Tick(200 * time.Millisecond); ; {
+		v.poll(k.ask(ctx, cache, target))
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (kitex) ask(ctx context.Context, cache *lbcache.BalancerFactory, target rpcinfo.EndpointInfo) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a call's deadline
+	defer cancel()
+	balancer, err := cache.Get(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	balancer.GetPicker() // tells the cache that this service is still called
+	result, _ := balancer.GetResult()
+	var addrs []string
+	for _, instance := range result.Instances {
+		addrs = append(addrs, instance.Address().String())
+	}
+	return addrs, nil
+}

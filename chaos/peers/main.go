@@ -1,0 +1,117 @@
+// Command peers runs one instance, or one watcher, of another registration or discovery library, under the same etcd
+// and the same faults as rollcall, and writes what its user gets to see as a journal on standard output:
+//
+//	peers list
+//	peers NAME register -name i3 -endpoints a,b,c -service S -id ID -addr HOST:PORT -ttl 10s [-user u -password p]
+//	peers NAME watch    -name w1 -endpoints a,b,c -service S [-user u -password p]
+//
+// SIGTERM ends it as the peer's users end their programs. It ends at once when its standard input does, so that it never
+// outlives the test that started it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/rollcall-io/rollcall/chaos/journal"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "list" {
+		list(os.Stdout)
+		return
+	}
+	p, verb, s, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(2)
+	}
+	out, err := ownStdout()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1) // who started this has gone
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	j := journal.NewWriter(out, s.name)
+	j.Tell(journal.Event{What: journal.Started})
+	if verb == "register" {
+		err = register(ctx, p, s, j)
+	} else {
+		err = watch(ctx, p, s, j)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are what the command line says.
+type settings struct {
+	name      string
+	endpoints []string
+	service   string
+	id        string
+	addr      string
+	ttl       time.Duration
+	user      string
+	password  string
+}
+
+func parse(args []string) (p entry, verb string, s settings, err error) {
+	if len(args) < 2 {
+		return p, "", s, errors.New("want list, NAME register or NAME watch")
+	}
+	if p, err = find(args[0]); err != nil {
+		return p, "", s, err
+	}
+	if verb = args[1]; verb != "register" && verb != "watch" {
+		return p, "", s, fmt.Errorf("want register or watch, not %q", verb)
+	}
+	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+	endpoints := flags.String("endpoints", "127.0.0.1:2379", "etcd's `addresses`, with commas between them")
+	flags.StringVar(&s.name, "name", args[0], "the name of this process in the journal")
+	flags.StringVar(&s.service, "service", "", "the service")
+	flags.StringVar(&s.id, "id", "", "the instance's id, for peers that have such")
+	flags.StringVar(&s.addr, "addr", "", "the instance's address, `host:port`; nobody listens there")
+	flags.DurationVar(&s.ttl, "ttl", 10*time.Second, "the lease's time to live, in whole seconds")
+	flags.StringVar(&s.user, "user", "", "the user for etcd")
+	flags.StringVar(&s.password, "password", "", "the user's password")
+	if err := flags.Parse(args[2:]); err != nil {
+		return p, "", s, err
+	}
+	s.endpoints = strings.Split(*endpoints, ",")
+	switch {
+	case s.service == "":
+		err = errors.New("want a -service")
+	case verb == "register" && (s.id == "" || s.addr == ""):
+		err = errors.New("want an -id and an -addr")
+	case verb == "register" && s.ttl < time.Second:
+		err = errors.New("want a -ttl of a second or more")
+	}
+	return p, verb, s, err
+}
+
+// ownStdout keeps standard output for the journal: what peers print there goes to standard error from now on.
+func ownStdout() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(unix.Stdout), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Dup3(unix.Stderr, unix.Stdout, 0); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "journal"), nil
+}

@@ -1,0 +1,204 @@
+package chaos
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rollcall-io/rollcall/chaos/cluster"
+	"github.com/rollcall-io/rollcall/chaos/journal"
+	"github.com/rollcall-io/rollcall/chaos/judge"
+	"github.com/rollcall-io/rollcall/chaos/netns"
+	"github.com/rollcall-io/rollcall/chaos/world"
+)
+
+// scenario is one way to hurt a cluster or those who use it.
+type scenario struct {
+	name    string
+	fault   string // what is done, for people
+	without string // the protections that it is about, as ROLLCALL_WITHOUT names them: taken out, it must fail
+	quick   bool   // it is part of make test
+	alone   bool   // nothing else may run beside it: it takes all of the machine
+	ttl     time.Duration
+	expect  journal.Expect
+	cluster cluster.Options
+	judge   []judge.Option
+	needs   func() error // what the machine lacks; nil: nothing beyond Linux
+	older   bool         // the cluster runs the etcd release before the current one
+	hosts   bool         // every member runs on a host of its own, in a network that can be parted
+	// check is what is judged beyond the invariants of every run.
+	check func([]journal.Event) []judge.Violation
+	// play plays it, and returns the watchers that are left and how many instances they should show in the end.
+	play func(t testing.TB, w *world.World) (watchers []*world.Process, instances int)
+}
+
+// scenarios are all of them.
+func scenarios() []scenario {
+	var all []scenario
+	for _, some := range [][]scenario{
+		hangs(), outages(), stores(), pauses(), cuts(), rivalries(), meddlings(), refusals(), operations(), disks(),
+		partitions(), churns(), herds(), soaks(),
+	} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+// slots bounds how many clusters run at once: they are three processes each, and a machine short of processors would add
+// faults of its own.
+var slots = make(chan struct{}, 3)
+
+// enter waits for a slot, or for all of them, until t ends.
+func enter(t *testing.T, alone bool) {
+	n := 1
+	if alone {
+		n = cap(slots)
+	}
+	for range n {
+		slots <- struct{}{}
+	}
+	t.Cleanup(func() {
+		for range n {
+			<-slots
+		}
+	})
+}
+
+// What is promised holds in every scenario.
+func TestScenarios(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			if !s.quick && !*allFlag {
+				t.Skip("not part of make test: make chaos runs it")
+			}
+			if s.name == soakName && *soakFlag == 0 {
+				t.Skip("it takes as long as you say: make soak")
+			}
+			if !s.alone {
+				t.Parallel()
+			}
+			o := s.run(t, "")
+			book.add(o)
+			if len(o.violations) > 0 {
+				t.Errorf("%s\nthe journals are in %s; judge them again with: go run ./check %s", o.report, o.dir, o.dir)
+			}
+		})
+	}
+}
+
+// Each scenario fails when the protection is taken out that it is about: it can see what it is there to see.
+func TestWithout(t *testing.T) {
+	if !*allFlag {
+		t.Skip("not part of make test: make chaos runs it")
+	}
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			if !s.alone {
+				t.Parallel()
+			}
+			o := s.run(t, s.without)
+			book.add(o)
+			if len(o.violations) == 0 {
+				t.Errorf("seed %d: without %s nothing was found broken; the journals are in %s", o.seed, s.without, o.dir)
+			}
+		})
+	}
+}
+
+// outcome is what became of a run.
+type outcome struct {
+	scenario
+	seed       int64
+	without    string
+	dir        string
+	took       time.Duration
+	violations []judge.Violation
+	report     string
+	figures    figures
+}
+
+// run plays a scenario once and has it judged.
+func (s scenario) run(t *testing.T, without string) outcome {
+	t.Helper()
+	if s.needs != nil {
+		if err := s.needs(); err != nil {
+			lacking(t, err)
+		}
+	}
+	enter(t, s.alone)
+	o := outcome{scenario: s, seed: seed(), without: without}
+	t.Logf("seed %d", o.seed)
+	subject, err := programs.Subject()
+	if without != "" {
+		subject, err = programs.Mutant()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.older {
+		s.cluster.Programs, err = programs.Version("v3.6")
+	} else {
+		s.cluster.Programs, err = programs.Current()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.dir = runFolder(t, fmt.Sprintf("%s-%d%s", s.name, o.seed, suffix(without)))
+	s.expect.Scenario, s.expect.Seed, s.expect.TTL = s.name, o.seed, s.ttl
+	began := time.Now()
+	cfg := world.Config{
+		Dir: o.dir, Subject: subject, Env: []string{"ROLLCALL_WITHOUT=" + without},
+		Expect: s.expect, Cluster: s.cluster, Judge: s.judge,
+	}
+	if s.hosts {
+		cfg.Net = netns.New(t, 3)
+		cfg.Cluster = inNet(cfg.Cluster, cfg.Net)
+	}
+	w := world.New(t, cfg)
+	watchers, instances := s.play(t, w)
+	var events []journal.Event
+	o.violations, events = w.Finish(watchers, instances)
+	if s.check != nil {
+		o.violations = append(o.violations, s.check(events)...)
+	}
+	o.took = time.Since(began)
+	o.report, o.figures = w.Report(o.violations), measure(events)
+	if (len(o.violations) == 0) == (without == "") && !t.Failed() && !*keepFlag {
+		t.Cleanup(func() { _ = os.RemoveAll(o.dir) })
+	}
+	return o
+}
+
+func suffix(without string) string {
+	if without == "" {
+		return ""
+	}
+	return "-without-" + without
+}
+
+// runFolder makes the folder of a run, empty.
+func runFolder(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join(*runsFlag, name))
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// lacking skips a test for something that the machine lacks, or with CI=true fails it: there nothing may be left out.
+func lacking(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}

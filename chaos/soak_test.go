@@ -1,0 +1,137 @@
+package chaos
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rollcall-io/rollcall/chaos/journal"
+	"github.com/rollcall-io/rollcall/chaos/judge"
+	"github.com/rollcall-io/rollcall/chaos/world"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
+)
+
+const soakName = "soak"
+
+// soakLeast is how long a soak lasts that is there to see whether it can fail.
+const soakLeast = 3 * time.Minute
+
+// soaks go on for as long as somebody wants: faults of all kinds by chance, with rests in between, and at the end the
+// processes must use what they used at the beginning.
+func soaks() []scenario {
+	return []scenario{{
+		name: soakName, ttl: 5 * time.Second, without: "reopen", alone: true,
+		fault: "faults by chance, one after another, with rests between them",
+		expect: journal.Expect{
+			Visible: 20 * time.Second, Back: 12 * time.Second, Converge: 20 * time.Second, Close: 20 * time.Second, Doubts: true,
+		},
+		play:  soak,
+		check: flat,
+	}}
+}
+
+func soak(t testing.TB, w *world.World) ([]*world.Process, int) {
+	lasts := max(*soakFlag, soakLeast)
+	w.Instances(5)
+	proxies := w.Proxied()
+	for i := range 10 {
+		w.Register(fmt.Sprintf("p%d", i), "-usage", "5s")
+	}
+	churn := w.Register("churn", "-id", "c", "-count", "20", "-churn", "5", "-usage", "5s")
+	watchers := w.Watchers(3, 35, "-usage", "5s")
+	for began, n := time.Now(), 0; time.Since(began) < lasts; n++ {
+		d := w.Between(2*time.Second, 10*time.Second)
+		what := w.Rand.IntN(7)
+		fmt.Fprintf(os.Stderr, "soak: %v of %v, fault %d (%d) for %v\n", time.Since(began).Round(time.Second), lasts, n, what, d.Round(time.Second))
+		trouble(w, proxies, what, n, d)
+		w.Last(w.Between(10*time.Second, 15*time.Second))
+	}
+	churn.Terminate()
+	churn.Wait(20 * time.Second)
+	w.Last(10 * time.Second)
+	return watchers, 15
+}
+
+// trouble is one fault of a soak, from its beginning to its end.
+func trouble(w *world.World, proxies []*faultproxy.Proxy, what, n int, d time.Duration) {
+	switch what {
+	case 0:
+		m := w.Cluster.Leader()
+		w.Fault("hung", m.Name)
+		m.Hang()
+		w.Last(d)
+		m.Continue()
+		w.Healed("hung", m.Name)
+	case 1:
+		m := w.Cluster.Followers()[w.Rand.IntN(2)]
+		w.Fault("hung", m.Name)
+		m.Hang()
+		w.Last(d)
+		m.Continue()
+		w.Healed("hung", m.Name)
+	case 2:
+		m := w.Cluster.Leader()
+		w.Fault("killed", m.Name)
+		m.Kill()
+		w.Last(d)
+		m.Start()
+		w.Healed("killed", m.Name)
+	case 3:
+		w.Fault("outage", world.Etcd)
+		w.Cluster.KillAll()
+		w.Last(d)
+		w.Cluster.StartAll()
+		w.Healed("outage", world.Etcd)
+	case 4:
+		p := proxies[w.Rand.IntN(len(proxies))]
+		do := []func(*faultproxy.Proxy){
+			(*faultproxy.Proxy).Cut, (*faultproxy.Proxy).BlackHole, (*faultproxy.Proxy).DropReplies,
+			(*faultproxy.Proxy).DropRequests, (*faultproxy.Proxy).HalfOpen, (*faultproxy.Proxy).Reset,
+		}
+		w.Fault("network", p.Addr())
+		do[w.Rand.IntN(len(do))](p)
+		w.Last(d)
+		p.Heal()
+		w.Healed("network", p.Addr())
+	case 5:
+		id := fmt.Sprintf("i%d", w.Rand.IntN(5))
+		w.Meddled(id)
+		meddle(w, w.Rand.IntN(3), key(id))
+	default:
+		w.Compact()
+	}
+	w.Cluster.Await()
+}
+
+// flat checks that no process uses much more at the end than it did when it had settled.
+func flat(events []journal.Event) []judge.Violation {
+	first, last := map[string]journal.Event{}, map[string]journal.Event{}
+	seen := map[string]int{}
+	for _, e := range events {
+		if e.What != journal.Usage {
+			continue
+		}
+		if seen[e.By]++; seen[e.By] <= 3 {
+			first[e.By] = e
+		}
+		last[e.By] = e
+	}
+	var found []judge.Violation
+	for by, from := range first {
+		to := last[by]
+		grown := func(what string, was, is, allowed float64) {
+			if is > was+allowed {
+				found = append(found, judge.Violation{
+					Invariant: "flat", Rule: "a process uses at the end what it used at the beginning", Service: world.Service,
+					Detail: fmt.Sprintf("%s has %.0f %s, after %.0f", by, is, what, was), At: to.At,
+				})
+			}
+		}
+		grown("goroutines", float64(from.Goroutines), float64(to.Goroutines), 20)
+		grown("descriptors", float64(from.Descriptors), float64(to.Descriptors), 10)
+		grown("bytes", float64(from.Heap), float64(to.Heap), math.Max(4<<20, float64(from.Heap)/2))
+	}
+	return found
+}

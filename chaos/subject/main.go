@@ -1,0 +1,142 @@
+// Program subject is a user of rollcall as a process of its own, for the faults of a chaos run to hit: one that registers
+// instances or one that watches a service. It tells its journal on standard output, and ends when it is told to (SIGTERM),
+// or at once when its standard input ends, so that it never outlives the run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/chaos/journal"
+)
+
+// settings are the program's flags.
+type settings struct {
+	name, endpoints, prefix, service string
+	user, password                   string
+
+	id, addr         string
+	count            int
+	stagger          time.Duration
+	ttl              time.Duration
+	perSecond        int
+	metadata         int
+	suspicion, usage time.Duration
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "subject:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return errors.New("say what to do: register or watch")
+	}
+	role, s := args[0], settings{}
+	f := flag.NewFlagSet(role, flag.ContinueOnError)
+	f.StringVar(&s.name, "name", "subject", "what the journal calls this process")
+	f.StringVar(&s.endpoints, "endpoints", "127.0.0.1:2379", "etcd's members, host:port with commas between them")
+	f.StringVar(&s.prefix, "prefix", rollcall.DefaultPrefix, "where the registry lies in etcd")
+	f.StringVar(&s.service, "service", "s", "the service to register or to watch")
+	f.StringVar(&s.user, "user", "", "user of etcd")
+	f.StringVar(&s.password, "password", "", "its password")
+	f.StringVar(&s.id, "id", "", "id of the instance; of several, what their ids begin with")
+	f.StringVar(&s.addr, "addr", "127.0.0.1:1", "address of the instances")
+	f.IntVar(&s.count, "count", 1, "how many instances to register")
+	f.DurationVar(&s.stagger, "stagger", 0, "how long after the one before it each instance is registered")
+	f.DurationVar(&s.ttl, "ttl", rollcall.DefaultTTL, "TTL of the registrations")
+	f.IntVar(&s.perSecond, "churn", 0, "how many instances to deregister, register again and look up, per second")
+	f.IntVar(&s.metadata, "metadata", 0, "bytes of metadata that each instance has")
+	f.DurationVar(&s.suspicion, "suspicion", rollcall.DefaultSuspicion, "how long a watcher doubts a mass expiry")
+	f.DurationVar(&s.usage, "usage", 0, "how often to tell what this process uses; 0: never")
+	if err := f.Parse(args[1:]); err != nil {
+		return err
+	}
+	j := journal.NewWriter(os.Stdout, s.name)
+	orphaned := make(chan struct{})
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(orphaned)
+	}()
+	reg, err := s.open()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	j.Tell(journal.Event{What: journal.Started})
+	var wg sync.WaitGroup
+	switch role {
+	case "register":
+		wg.Go(func() { s.register(ctx, reg, j) })
+	case "watch":
+		wg.Go(func() { s.watch(ctx, reg, j) })
+	default:
+		return fmt.Errorf("%s is neither register nor watch", role)
+	}
+	if s.usage > 0 {
+		wg.Go(func() { tellUsage(ctx, j, s.usage) })
+	}
+	select {
+	case <-ctx.Done():
+	case <-orphaned:
+		os.Exit(2)
+	}
+	wg.Wait()
+	return closeRegistry(reg, j)
+}
+
+func (s *settings) open() (*rollcall.Registry, error) {
+	cfg := rollcall.ClientConfig(strings.Split(s.endpoints, ",")...)
+	cfg.Username, cfg.Password = s.user, s.password
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return rollcall.Open(cfg, rollcall.WithPrefix(s.prefix), rollcall.WithLogger(log), rollcall.WithSuspicion(s.suspicion))
+}
+
+func closeRegistry(reg *rollcall.Registry, j *journal.Writer) error {
+	j.Tell(journal.Event{What: journal.Closing})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := reg.Close(ctx)
+	j.Tell(journal.Event{What: journal.Closed, Err: text(err)})
+	return err
+}
+
+// text is an error's, or none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// tellUsage tells now and then what the process uses, after a collection, so that what it tells is in use.
+func tellUsage(ctx context.Context, j *journal.Writer, every time.Duration) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		runtime.GC()
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		open, err := os.ReadDir("/proc/self/fd")
+		j.Tell(journal.Event{What: journal.Usage, Goroutines: runtime.NumGoroutine(), Descriptors: len(open), Heap: int64(mem.HeapAlloc), Err: text(err)})
+	}
+}
