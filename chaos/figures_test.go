@@ -21,7 +21,7 @@ type figures struct {
 // measure replays a run. A key belongs to the instance whose id, for peers its address, it or its value mentions.
 func measure(events []journal.Event) figures {
 	r := replay{
-		f: figures{Load: map[string]float64{}}, alive: map[string]bool{}, owner: map[string]string{}, here: map[string]int{},
+		f: figures{Load: map[string]float64{}}, alive: map[string]bool{}, known: map[string]bool{}, owner: map[string]string{}, here: map[string]int{},
 		gone: map[string]time.Duration{}, ever: map[string]bool{}, views: map[string]*shown{},
 	}
 	r.findAlive(events)
@@ -44,6 +44,7 @@ func measure(events []journal.Event) figures {
 type replay struct {
 	f       figures
 	alive   map[string]bool          // the ids that should always be found
+	known   map[string]bool          // all ids that were ever registered
 	owner   map[string]string        // key → id
 	here    map[string]int           // id → how many keys of it etcd has
 	gone    map[string]time.Duration // id → since when it has none
@@ -65,6 +66,8 @@ func (r *replay) findAlive(events []journal.Event) {
 	by := map[string][]string{}
 	for _, e := range events {
 		switch e.What {
+		case journal.Registering:
+			r.known[e.ID] = true
 		case journal.Registered:
 			if e.Err == "" && !r.faulted {
 				r.alive[e.ID] = true
@@ -136,7 +139,7 @@ func (r *replay) put(e journal.Event) {
 
 // mentioned finds the instance that a key of a layout that the judge does not know belongs to.
 func (r *replay) mentioned(e journal.Event) string {
-	for id := range r.alive {
+	for id := range r.known {
 		if strings.Contains(e.Key, id) || strings.Contains(e.Text, id) {
 			return id
 		}

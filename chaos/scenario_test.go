@@ -16,18 +16,19 @@ import (
 
 // scenario is one way to hurt a cluster or those who use it.
 type scenario struct {
-	name    string
-	fault   string // what is done, for people
-	without string // the protections that it is about, as ROLLCALL_WITHOUT names them: taken out, it must fail
-	quick   bool   // it is part of make test
-	alone   bool   // nothing else may run beside it: it takes all of the machine
-	ttl     time.Duration
-	expect  journal.Expect
-	cluster cluster.Options
-	judge   []judge.Option
-	needs   func() error // what the machine lacks; nil: nothing beyond Linux
-	older   bool         // the cluster runs the etcd release before the current one
-	hosts   bool         // every member runs on a host of its own, in a network that can be parted
+	name       string
+	fault      string // what is done, for people
+	without    string // the protections that it is about, as ROLLCALL_WITHOUT names them: taken out, it must fail
+	quick      bool   // it is part of make test
+	alone      bool   // nothing else may run beside it: it takes all of the machine
+	ttl        time.Duration
+	expect     journal.Expect
+	cluster    cluster.Options
+	judge      []judge.Option
+	needs      func() error // what the machine lacks; nil: nothing beyond Linux
+	older      bool         // the cluster runs the etcd release before the current one
+	failpoints bool         // the members have failpoints
+	hosts      bool         // every member runs on a host of its own, in a network that can be parted
 	// check is what is judged beyond the invariants of every run.
 	check func([]journal.Event) []judge.Violation
 	// play plays it, and returns the watchers that are left and how many instances they should show in the end.
@@ -39,7 +40,7 @@ func scenarios() []scenario {
 	var all []scenario
 	for _, some := range [][]scenario{
 		hangs(), outages(), stores(), pauses(), cuts(), rivalries(), meddlings(), refusals(), operations(), disks(),
-		partitions(), churns(), herds(), soaks(),
+		partitions(), frailties(), churns(), herds(), soaks(),
 	} {
 		all = append(all, some...)
 	}
@@ -48,7 +49,7 @@ func scenarios() []scenario {
 
 // slots bounds how many clusters run at once: they are three processes each, and a machine short of processors would add
 // faults of its own.
-var slots = make(chan struct{}, 3)
+var slots = make(chan struct{}, 4)
 
 // enter waits for a slot, or for all of them, until t ends.
 func enter(t *testing.T, alone bool) {
@@ -100,6 +101,7 @@ func TestWithout(t *testing.T) {
 			}
 			o := s.run(t, s.without)
 			book.add(o)
+			t.Logf("without %s: %s", s.without, o.broken())
 			if len(o.violations) == 0 {
 				t.Errorf("seed %d: without %s nothing was found broken; the journals are in %s", o.seed, s.without, o.dir)
 			}
@@ -155,6 +157,16 @@ func (s scenario) run(t *testing.T, without string) outcome {
 	if s.hosts {
 		cfg.Net = netns.New(t, 3)
 		cfg.Cluster = inNet(cfg.Cluster, cfg.Net)
+	}
+	if s.failpoints {
+		for range 3 {
+			addr, err := cluster.FreePort("127.0.0.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Failpoints = append(cfg.Failpoints, addr)
+		}
+		cfg.Cluster = frail(t, cfg.Cluster, cfg.Failpoints)
 	}
 	w := world.New(t, cfg)
 	watchers, instances := s.play(t, w)

@@ -33,6 +33,8 @@ type Options struct {
 	Members int      // how many; 0 means three
 	Args    []string // further flags of each server
 	Fsync   bool     // sync writes to the disk, as production does; else data survives the kill of a server only
+	// Env is what the i-th member finds in its environment besides this process's; nil means nothing.
+	Env func(i int) []string
 	// Host says where the i-th member runs; nil means that all run on the loopback address.
 	Host func(i int) Host
 }

@@ -99,6 +99,17 @@ func (m *Member) Start() {
 	}
 }
 
+// Died tells whether the member has ended by itself. If so, it does not run any more.
+func (m *Member) Died() bool {
+	select {
+	case <-m.ended:
+		m.cmd, m.hangs = nil, false
+		return true
+	default:
+		return false
+	}
+}
+
 // Use makes the member run another etcd from its next start on.
 func (m *Member) Use(program string) { m.program = program }
 
@@ -118,6 +129,9 @@ func (m *Member) launch() error {
 	}
 	cmd := m.host.Command(m.program, append(args, m.c.opts.Args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	if m.c.opts.Env != nil {
+		cmd.Env = append(os.Environ(), m.c.opts.Env(m.Index())...)
+	}
 	Tie(cmd)
 	if err := cmd.Start(); err != nil {
 		return err
@@ -178,15 +192,19 @@ func freePorts(ip string) (one, other string, err error) {
 	if ip != "127.0.0.1" {
 		return net.JoinHostPort(ip, "2379"), net.JoinHostPort(ip, "2380"), nil // a host of its own has all ports free
 	}
-	a, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		return "", "", err
+	if one, err = FreePort(ip); err == nil {
+		other, err = FreePort(ip)
 	}
-	defer func() { _ = a.Close() }()
-	b, err := net.Listen("tcp", ip+":0")
+	return one, other, err
+}
+
+// FreePort finds a port of an address that is free now: host:port. Ports are handed out in turns, so the same one does not
+// come again soon.
+func FreePort(ip string) (string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	defer func() { _ = b.Close() }()
-	return a.Addr().String(), b.Addr().String(), nil
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
 }

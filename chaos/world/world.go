@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rollcall-io/rollcall/chaos/cluster"
+	"github.com/rollcall-io/rollcall/chaos/failpoints"
 	"github.com/rollcall-io/rollcall/chaos/journal"
 	"github.com/rollcall-io/rollcall/chaos/judge"
 	"github.com/rollcall-io/rollcall/chaos/netns"
@@ -44,27 +45,29 @@ type World struct {
 	// Command makes the commands of the processes that are started next; nil means [exec.Command].
 	Command func(name string, args ...string) *exec.Cmd
 
-	nemesis   *journal.Writer
-	files     []*os.File
-	processes []*Process
+	failpoints []string
+	nemesis    *journal.Writer
+	files      []*os.File
+	processes  []*Process
 }
 
 // Config is what a world is made of.
 type Config struct {
-	Dir     string // for journals and logs; must exist
-	Subject string // the program that uses rollcall
-	Env     []string
-	Expect  journal.Expect // with the scenario's name and seed
-	Cluster cluster.Options
-	Judge   []judge.Option
-	Net     *netns.Net // that the cluster's hosts are in; nil for the loopback address
+	Dir        string // for journals and logs; must exist
+	Subject    string // the program that uses rollcall
+	Env        []string
+	Expect     journal.Expect // with the scenario's name and seed
+	Cluster    cluster.Options
+	Judge      []judge.Option
+	Failpoints []string   // where each member is told what is to fail; nil for an etcd without failpoints
+	Net        *netns.Net // that the cluster's hosts are in; nil for the loopback address
 }
 
 // New starts a cluster and its judge. Everything ends with t.
 func New(t testing.TB, cfg Config) *World {
 	t.Helper()
 	w := &World{
-		T: t, Dir: cfg.Dir, Env: cfg.Env, Subject: cfg.Subject, Expect: cfg.Expect, Seed: cfg.Expect.Seed, Net: cfg.Net,
+		T: t, Dir: cfg.Dir, Env: cfg.Env, Subject: cfg.Subject, Expect: cfg.Expect, Seed: cfg.Expect.Seed, Net: cfg.Net, failpoints: cfg.Failpoints,
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Expect.Seed), 1)),
 	}
 	data, err := os.MkdirTemp("", "rollcall-chaos-") // not below Dir: what etcd stored is of no use afterwards
@@ -235,6 +238,22 @@ func (w *World) Between(least, most time.Duration) time.Duration {
 
 // Etcd is the target of a fault of the whole cluster, for which no instance can be blamed.
 const Etcd = "etcd"
+
+// Fail has a member come to a failpoint, with what is to happen there, from now on.
+func (w *World) Fail(m *cluster.Member, point, term string) {
+	w.T.Helper()
+	if err := failpoints.Set(w.T.Context(), w.failpoints[m.Index()], point, term); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// Relieve ends what Fail began.
+func (w *World) Relieve(m *cluster.Member, point string) {
+	w.T.Helper()
+	if err := failpoints.Clear(w.T.Context(), w.failpoints[m.Index()], point); err != nil {
+		w.T.Fatal(err)
+	}
+}
 
 // Fault tells the journal that a fault begins.
 func (w *World) Fault(name, target string) {
