@@ -113,6 +113,8 @@ func (r *replay) step(e journal.Event) {
 		r.remove(e.Key, e.At, true)
 	case journal.Viewed:
 		r.show(e)
+	case journal.Exited:
+		delete(r.views, e.Target) // whoever cannot look is not wrong
 	}
 }
 

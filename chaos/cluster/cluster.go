@@ -307,16 +307,23 @@ func (c *Cluster) Restore(snapshot string, bumped bool) {
 // Compact drops the store's history before the current revision, which it returns.
 func (c *Cluster) Compact() int64 {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
-	defer cancel()
-	now, err := c.client.Get(ctx, "head", clientv3.WithCountOnly())
-	if err == nil {
-		_, err = c.client.Compact(ctx, now.Header.Revision, clientv3.WithCompactPhysical())
-	}
+	revision, err := c.TryCompact()
 	if err != nil {
 		c.t.Fatalf("compact: %v", err)
 	}
-	return now.Header.Revision
+	return revision
+}
+
+// TryCompact is Compact where the member that is asked may die of it.
+func (c *Cluster) TryCompact() (int64, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	now, err := c.client.Get(ctx, "head", clientv3.WithCountOnly())
+	if err != nil {
+		return 0, err
+	}
+	_, err = c.client.Compact(ctx, now.Header.Revision, clientv3.WithCompactPhysical())
+	return now.Header.Revision, err
 }
 
 // launch starts all members that do not run.

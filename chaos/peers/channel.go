@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
@@ -12,10 +13,9 @@ import (
 // watchChannel shows what a real gRPC channel to target gets from the peer's resolver, until ctx ends. The channel is
 // made to connect at once and never idles, like one that is used all the time.
 func watchChannel(ctx context.Context, target string, b resolver.Builder, v *view) error {
-	balancer.Register(policy{view: v})
 	conn, err := grpc.NewClient(target,
 		grpc.WithResolvers(reporting{Builder: b, view: v}),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"peers":{}}]}`),
+		grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, policy{view: v}.Name())),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -45,7 +45,7 @@ func (b reporting) Build(target resolver.Target, cc resolver.ClientConn, o resol
 // policy is a balancing policy that shows the addresses and connects to none.
 type policy struct{ view *view }
 
-func (policy) Name() string { return "peers" }
+func (p policy) Name() string { return "peers-" + p.view.service }
 
 func (p policy) Build(balancer.ClientConn, balancer.BuildOptions) balancer.Balancer { return p }
 

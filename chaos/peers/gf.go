@@ -11,17 +11,20 @@ import (
 )
 
 // gf is GoFrame's etcd registry, and the resolver of its gRPC module.
-type gf struct{}
+type gf struct{ once[*etcd.Registry] }
 
-func (gf) registry(s settings) *etcd.Registry {
-	address := strings.Join(s.endpoints, ",")
-	if s.user != "" {
-		address += "@" + s.user + ":" + s.password
-	}
-	return etcd.New(address, etcd.Option{KeepaliveTTL: s.ttl})
+func (g *gf) registry(s settings) *etcd.Registry {
+	registry, _ := g.get(func() (*etcd.Registry, error) { // which fails by panicking
+		address := strings.Join(s.endpoints, ",")
+		if s.user != "" {
+			address += "@" + s.user + ":" + s.password
+		}
+		return etcd.New(address, etcd.Option{KeepaliveTTL: s.ttl}), nil
+	})
+	return registry
 }
 
-func (g gf) register(s settings) (func() error, error) {
+func (g *gf) register(s settings) (func() error, error) {
 	registry := g.registry(s)
 	service, err := registry.Register(context.Background(), &gsvc.LocalService{
 		Name:      s.service,
@@ -38,7 +41,7 @@ func (g gf) register(s settings) (func() error, error) {
 	}, nil
 }
 
-func (g gf) watch(ctx context.Context, s settings, v *view) error {
+func (g *gf) watch(ctx context.Context, s settings, v *view) error {
 	target := gsvc.Schema + "://" + gsvc.NewServiceWithName(s.service).GetKey()
 	return watchChannel(ctx, target, grpcx.Resolver.New(g.registry(s)), v)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cloudwego/kitex/pkg/discovery"
 	"github.com/cloudwego/kitex/pkg/loadbalance"
 	"github.com/cloudwego/kitex/pkg/loadbalance/lbcache"
 	"github.com/cloudwego/kitex/pkg/registry"
@@ -15,16 +16,19 @@ import (
 )
 
 // kitex is its etcd registry and resolver, the latter behind the cache that its clients put before every resolver.
-type kitex struct{}
+type kitex struct {
+	registry once[registry.Registry]
+	resolver once[discovery.Resolver]
+}
 
-func (kitex) options(s settings) (all []etcd.Option) {
+func (*kitex) options(s settings) (all []etcd.Option) {
 	if s.user != "" {
 		all = append(all, etcd.WithAuthOpt(s.user, s.password))
 	}
 	return all
 }
 
-func (k kitex) register(s settings) (func() error, error) {
+func (k *kitex) register(s settings) (func() error, error) {
 	if err := os.Setenv("KITEX_ETCD_REGISTRY_LEASE_TTL", strconv.Itoa(int(s.ttl.Seconds()))); err != nil {
 		return nil, err
 	}
@@ -32,7 +36,7 @@ func (k kitex) register(s settings) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := etcd.NewEtcdRegistry(s.endpoints, k.options(s)...)
+	r, err := k.registry.get(func() (registry.Registry, error) { return etcd.NewEtcdRegistry(s.endpoints, k.options(s)...) })
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +48,8 @@ func (k kitex) register(s settings) (func() error, error) {
 }
 
 // watch asks as often as a caller with a few calls per second does. The cache asks etcd every 5 s.
-func (k kitex) watch(ctx context.Context, s settings, v *view) error {
-	resolver, err := etcd.NewEtcdResolver(s.endpoints, k.options(s)...)
+func (k *kitex) watch(ctx context.Context, s settings, v *view) error {
+	resolver, err := k.resolver.get(func() (discovery.Resolver, error) { return etcd.NewEtcdResolver(s.endpoints, k.options(s)...) })
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,7 @@ func (k kitex) watch(ctx context.Context, s settings, v *view) error {
 	}
 }
 
-func (kitex) ask(ctx context.Context, cache *lbcache.BalancerFactory, target rpcinfo.EndpointInfo) ([]string, error) {
+func (*kitex) ask(ctx context.Context, cache *lbcache.BalancerFactory, target rpcinfo.EndpointInfo) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a call's deadline
 	defer cancel()
 	balancer, err := cache.Get(ctx, target)

@@ -10,17 +10,29 @@ import (
 )
 
 // kratos is its etcd registry, and the resolver that its gRPC client puts before it.
-type kratos struct{}
+type kratos struct {
+	dialer
+	registry once[*etcd.Registry]
+}
 
 // patience is what a kratos application gives its registry for each call.
 const patience = 10 * time.Second
 
-func (kratos) register(s settings) (func() error, error) {
-	client, err := dial(s)
+func (k *kratos) open(s settings) (*etcd.Registry, error) {
+	return k.registry.get(func() (*etcd.Registry, error) {
+		client, err := k.dial(s)
+		if err != nil {
+			return nil, err
+		}
+		return etcd.New(client, etcd.RegisterTTL(s.ttl)), nil
+	})
+}
+
+func (k *kratos) register(s settings) (func() error, error) {
+	reg, err := k.open(s)
 	if err != nil {
 		return nil, err
 	}
-	reg := etcd.New(client, etcd.RegisterTTL(s.ttl))
 	instance := &registry.ServiceInstance{ID: s.id, Name: s.service, Endpoints: []string{"grpc://" + s.addr}}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -34,12 +46,12 @@ func (kratos) register(s settings) (func() error, error) {
 	}, nil
 }
 
-func (kratos) watch(ctx context.Context, s settings, v *view) error {
-	client, err := dial(s)
+func (k *kratos) watch(ctx context.Context, s settings, v *view) error {
+	reg, err := k.open(s)
 	if err != nil {
 		return err
 	}
-	builder := discovery.NewBuilder(etcd.New(client),
+	builder := discovery.NewBuilder(reg,
 		discovery.WithInsecure(true),
 		discovery.WithTimeout(2*time.Second), // the default of its gRPC client
 		discovery.WithSubset(0))              // else a view holds at most 25 instances

@@ -5,6 +5,8 @@
 //	peers NAME register -name i3 -endpoints a,b,c -service S -id ID -addr HOST:PORT -ttl 10s [-user u -password p]
 //	peers NAME watch    -name w1 -endpoints a,b,c -service S [-user u -password p]
 //
+// With -then S2 -after 8s the same process registers (at -addr2) or watches a second service 8 s after its start.
+//
 // SIGTERM ends it as the peer's users end their programs. It ends at once when its standard input does, so that it never
 // outlives the test that started it.
 package main
@@ -68,6 +70,16 @@ type settings struct {
 	ttl       time.Duration
 	user      string
 	password  string
+
+	then  string // the second service, if any
+	addr2 string
+	after time.Duration
+}
+
+// second is what the command line says about the second service.
+func (s settings) second() settings {
+	s.service, s.id, s.addr = s.then, s.addr2, s.addr2
+	return s
 }
 
 func parse(args []string) (p entry, verb string, s settings, err error) {
@@ -89,6 +101,9 @@ func parse(args []string) (p entry, verb string, s settings, err error) {
 	flags.DurationVar(&s.ttl, "ttl", 10*time.Second, "the lease's time to live, in whole seconds")
 	flags.StringVar(&s.user, "user", "", "the user for etcd")
 	flags.StringVar(&s.password, "password", "", "the user's password")
+	flags.StringVar(&s.then, "then", "", "a second `service`, to be registered or watched later by the same process")
+	flags.StringVar(&s.addr2, "addr2", "", "the address of the instance of the second service, `host:port`")
+	flags.DurationVar(&s.after, "after", 0, "how long after the start the second service's turn comes")
 	if err := flags.Parse(args[2:]); err != nil {
 		return p, "", s, err
 	}
@@ -98,6 +113,10 @@ func parse(args []string) (p entry, verb string, s settings, err error) {
 		err = errors.New("want a -service")
 	case verb == "register" && (s.id == "" || s.addr == ""):
 		err = errors.New("want an -id and an -addr")
+	case verb == "register" && s.then != "" && s.addr2 == "":
+		err = errors.New("want an -addr2 with -then")
+	case s.then == s.service:
+		err = errors.New("want another service for -then")
 	case verb == "register" && s.ttl < time.Second:
 		err = errors.New("want a -ttl of a second or more")
 	}

@@ -9,10 +9,10 @@ import (
 )
 
 // naming is the endpoint manager and the gRPC resolver that come with the etcd client.
-type naming struct{}
+type naming struct{ dialer }
 
-func (naming) register(s settings) (func() error, error) {
-	client, err := dial(s)
+func (n *naming) register(s settings) (func() error, error) {
+	client, err := n.dial(s)
 	if err != nil {
 		return nil, err
 	}
@@ -31,8 +31,8 @@ func (naming) register(s settings) (func() error, error) {
 	return func() error { return manager.DeleteEndpoint(client.Ctx(), key) }, nil
 }
 
-func (naming) watch(ctx context.Context, s settings, v *view) error {
-	client, err := dial(s)
+func (n *naming) watch(ctx context.Context, s settings, v *view) error {
+	client, err := n.dial(s)
 	if err != nil {
 		return err
 	}

@@ -2,21 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
+	"sync"
 	"text/tabwriter"
+	"time"
 
 	"github.com/rollcall-io/rollcall/chaos/journal"
 )
 
-// A peer is a library, used as its own documentation says.
+// A peer is a library, used as its own documentation says. A process has one, which keeps what the library's users have
+// one of: an etcd client, a registry. So a second service goes through the same as the first.
 type peer interface {
 	// register returns once the library says that the instance is registered. What it returns takes the instance away
-	// again, with the patience that programs with this library have: some wait for etcd for ever.
+	// again, with the patience that programs with this library have: some wait for etcd for ever. It is called for one
+	// instance after the other.
 	register(s settings) (deregister func() error, err error)
-	// watch shows in v what the library tells its user until ctx ends, or until the library tells nothing more. An error
-	// ends the program.
+	// watch shows in v what the library tells its user until ctx ends, or until the library tells nothing more. It is
+	// called for several services at a time. An error for the first of them ends the program.
 	watch(ctx context.Context, s settings, v *view) error
 }
 
@@ -28,14 +34,14 @@ type entry struct {
 
 func peers() []entry {
 	return []entry{
-		{"plain", "go.etcd.io/etcd/client/v3", plain{}},
-		{"naming", "go.etcd.io/etcd/client/v3", naming{}},
+		{"plain", "go.etcd.io/etcd/client/v3", &plain{}},
+		{"naming", "go.etcd.io/etcd/client/v3", &naming{}},
 		{"go-zero", "github.com/zeromicro/go-zero", goZero{}},
-		{"kratos", "github.com/go-kratos/kratos/contrib/registry/etcd/v2", kratos{}},
-		{"gf", "github.com/gogf/gf/contrib/registry/etcd/v2", gf{}},
-		{"jupiter", "github.com/douyu/jupiter", jupiter{}},
-		{"kitex", "github.com/kitex-contrib/registry-etcd", kitex{}},
-		{"rpcx", "github.com/rpcxio/rpcx-etcd", rpcx{}},
+		{"kratos", "github.com/go-kratos/kratos/contrib/registry/etcd/v2", &kratos{}},
+		{"gf", "github.com/gogf/gf/contrib/registry/etcd/v2", &gf{}},
+		{"jupiter", "github.com/douyu/jupiter", &jupiter{}},
+		{"kitex", "github.com/kitex-contrib/registry-etcd", &kitex{}},
+		{"rpcx", "github.com/rpcxio/rpcx-etcd", &rpcx{}},
 	}
 }
 
@@ -63,56 +69,111 @@ func list(w io.Writer) {
 	_ = t.Flush()
 }
 
-// register runs an instance until ctx ends. An instance that cannot be registered ends its program, as most programs do.
+// register runs an instance until ctx ends, and one of a second service if that is wanted. An instance that cannot be
+// registered ends its program, as most programs do; the second one, failing, does not take the first one with it.
 func register(ctx context.Context, p peer, s settings, j *journal.Writer) error {
-	j.Tell(journal.Event{What: journal.Registering, Service: s.service, ID: s.addr})
-	type result struct {
-		deregister func() error
-		err        error
-	}
-	registered := make(chan result, 1)
-	go func() {
-		deregister, err := p.register(s)
-		registered <- result{deregister, err}
-	}()
-	var r result
+	h := &holder{peer: p, journal: j}
+	second := time.After(s.after)
+	first := make(chan error, 1)
+	go func() { first <- h.join(s) }()
 	select {
-	case r = <-registered:
+	case err := <-first:
+		if err != nil {
+			return err
+		}
 	case <-ctx.Done(): // it waits for an etcd that does not answer, and was told to end
-		j.Tell(journal.Event{What: journal.Closing})
-		j.Tell(journal.Event{What: journal.Closed})
-		return nil
 	}
-	j.Tell(journal.Event{What: journal.Registered, Service: s.service, ID: s.addr, Err: text(r.err)})
-	if r.err != nil {
-		return r.err
+	if s.then != "" {
+		go func() {
+			if reached(ctx, second) {
+				_ = h.join(s.second()) // has told of its error
+			}
+		}()
 	}
 	<-ctx.Done()
-	j.Tell(journal.Event{What: journal.Closing})
-	j.Tell(journal.Event{What: journal.Closed, Err: text(r.deregister())})
+	h.leave()
 	return nil
 }
 
-// watch runs a watcher until ctx ends. It holds nothing in etcd, so its program ends without ceremony.
+// holder holds the instances of the process.
+type holder struct {
+	peer    peer
+	journal *journal.Writer
+
+	mu         sync.Mutex
+	deregister []func() error // guarded by mu
+}
+
+func (h *holder) join(s settings) error {
+	h.journal.Tell(journal.Event{What: journal.Registering, Service: s.service, ID: s.addr})
+	deregister, err := h.peer.register(s)
+	h.mu.Lock()
+	if err == nil {
+		h.deregister = append(h.deregister, deregister)
+	}
+	h.mu.Unlock()
+	h.journal.Tell(journal.Event{What: journal.Registered, Service: s.service, ID: s.addr, Err: text(err)})
+	return err
+}
+
+// leave takes away what was registered so far, one after the other, as the peers' registries are not all made for more.
+func (h *holder) leave() {
+	h.journal.Tell(journal.Event{What: journal.Closing})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var errs []error
+	for _, deregister := range slices.Backward(h.deregister) {
+		errs = append(errs, deregister())
+	}
+	h.journal.Tell(journal.Event{What: journal.Closed, Err: text(errors.Join(errs...))})
+}
+
+// watch runs a watcher until ctx ends, and one of a second service if that is wanted. It holds nothing in etcd, so its
+// program ends without ceremony.
 func watch(ctx context.Context, p peer, s settings, j *journal.Writer) error {
-	v := &view{journal: j, service: s.service}
+	v := newView(j, s.service)
+	if s.then != "" {
+		later, turn := newView(j, s.then), time.After(s.after)
+		go func() {
+			if reached(ctx, turn) {
+				_ = show(ctx, p, s.second(), later) // has told of its error
+			}
+		}()
+	}
 	ended := make(chan error, 1)
 	go func() {
-		if err := p.watch(ctx, s, v); err != nil {
+		if err := show(ctx, p, s, v); err != nil {
 			ended <- err
 		}
 	}()
 	select {
 	case err := <-ended:
-		if ctx.Err() == nil {
-			v.failed(err)
-			return err
-		}
+		return err
 	case <-ctx.Done():
 	}
 	j.Tell(journal.Event{What: journal.Closing})
 	j.Tell(journal.Event{What: journal.Closed})
 	return nil
+}
+
+// show has a view show what the peer tells of its service. An error is told, unless ctx has ended.
+func show(ctx context.Context, p peer, s settings, v *view) error {
+	err := p.watch(ctx, s, v)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	v.failed(err)
+	return err
+}
+
+// reached waits for a time, and tells whether ctx has not ended before.
+func reached(ctx context.Context, turn <-chan time.Time) bool {
+	select {
+	case <-turn:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func text(err error) string {

@@ -146,6 +146,7 @@ func TestTheListHasAVersionForEveryPeer(t *testing.T) {
 type process struct {
 	t      *testing.T
 	name   string
+	peer   string
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	exited chan struct{} // closed when it has ended
@@ -158,19 +159,21 @@ type process struct {
 func instance(t *testing.T, etcd, peer, name, addr string, more ...string) *process {
 	t.Helper()
 	return start(t, name, append([]string{
-		peer, "register", "-name", name, "-endpoints", etcd, "-service", "svc-" + peer,
+		peer, "register", "-name", name, "-endpoints", etcd, "-service", service(peer),
 		"-id", name, "-addr", addr, "-ttl", ttl.String(),
 	}, more...)...)
 }
 
 func watcher(t *testing.T, etcd, peer string, more ...string) *process {
 	t.Helper()
-	return start(t, "w1", append([]string{peer, "watch", "-name", "w1", "-endpoints", etcd, "-service", "svc-" + peer}, more...)...)
+	return start(t, "w1", append([]string{peer, "watch", "-name", "w1", "-endpoints", etcd, "-service", service(peer)}, more...)...)
 }
+
+func service(peer string) string { return "svc-" + peer }
 
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{}), changed: make(chan struct{})}
+	p := &process{t: t, name: name, peer: args[0], cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asPeers+"=1", "HOME="+t.TempDir())
 	if args[0] == "rpcx" {
 		p.cmd.Env = append(p.cmd.Env, "GORACE=exitcode=0") // its plugin has a data race between Start and Register
@@ -260,11 +263,16 @@ func (p *process) tells(what journal.Kind) {
 // shows waits until the view of a watcher, put together from its changes, is exactly these addresses.
 func (p *process) shows(want ...string) {
 	p.t.Helper()
-	p.until(fmt.Sprint("showing ", want), func(all []journal.Event) bool {
+	p.showsOf(service(p.peer), want...)
+}
+
+func (p *process) showsOf(service string, want ...string) {
+	p.t.Helper()
+	p.until(fmt.Sprint("showing ", service, " at ", want), func(all []journal.Event) bool {
 		shown := map[string]bool{}
 		size := 0
 		for _, e := range all {
-			if e.What != journal.Viewed {
+			if e.What != journal.Viewed || e.Service != service {
 				continue
 			}
 			size = e.Size
@@ -302,9 +310,12 @@ func (p *process) ends(code int) {
 }
 
 // startEtcd runs an etcd of the version that rollcall is tested with, and returns its address.
-func startEtcd(t *testing.T) string {
+func startEtcd(t *testing.T, options ...func(*embed.Config)) string {
 	t.Helper()
 	cfg := embed.NewConfig()
+	for _, option := range options {
+		option(cfg)
+	}
 	cfg.Dir = t.TempDir()
 	cfg.LogLevel = "error"
 	cfg.UnsafeNoFsync = true

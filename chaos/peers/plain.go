@@ -10,17 +10,7 @@ import (
 )
 
 // plain is the etcd client by itself, as its documentation uses it: nothing registers again, nothing reads again.
-type plain struct{}
-
-// dial makes a client as etcd's documentation does. It is for all peers whose user makes the client.
-func dial(s settings) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{
-		Endpoints:   s.endpoints,
-		DialTimeout: 5 * time.Second,
-		Username:    s.user,
-		Password:    s.password,
-	})
-}
+type plain struct{ dialer }
 
 // lease is a lease that the client keeps alive.
 func lease(client *clientv3.Client, ttl time.Duration) (clientv3.LeaseID, error) {
@@ -40,8 +30,8 @@ func lease(client *clientv3.Client, ttl time.Duration) (clientv3.LeaseID, error)
 	return granted.ID, nil
 }
 
-func (plain) register(s settings) (func() error, error) {
-	client, err := dial(s)
+func (p *plain) register(s settings) (func() error, error) {
+	client, err := p.dial(s)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +48,8 @@ func (plain) register(s settings) (func() error, error) {
 	}, nil
 }
 
-func (plain) watch(ctx context.Context, s settings, v *view) error {
-	client, err := dial(s)
+func (p *plain) watch(ctx context.Context, s settings, v *view) error {
+	client, err := p.dial(s)
 	if err != nil {
 		return err
 	}

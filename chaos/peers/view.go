@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/rollcall-io/rollcall/chaos/journal"
+	"google.golang.org/grpc/balancer"
 )
 
 // A view is what a watching peer last told its user: a set of addresses.
@@ -16,6 +17,13 @@ type view struct {
 	shown []string // guarded by mu; sorted
 	told  bool     // guarded by mu; there was a list or an error
 	err   string   // guarded by mu; of the last thing that was told, if it was an error
+}
+
+// newView also tells gRPC of the view, which has to be before there is any channel.
+func newView(j *journal.Writer, service string) *view {
+	v := &view{journal: j, service: service}
+	balancer.Register(policy{view: v})
+	return v
 }
 
 // show writes that the peer told these addresses, as of a revision if the peer says so, else 0.

@@ -34,6 +34,9 @@ type settings struct {
 	perSecond        int
 	metadata         int
 	suspicion, usage time.Duration
+
+	then, addr2 string // the second service, if any, and the address of its instance, which is its id too
+	after       time.Duration
 }
 
 func main() {
@@ -63,9 +66,15 @@ func run(args []string) error {
 	f.IntVar(&s.perSecond, "churn", 0, "how many instances to deregister, register again and look up, per second")
 	f.IntVar(&s.metadata, "metadata", 0, "bytes of metadata that each instance has")
 	f.DurationVar(&s.suspicion, "suspicion", rollcall.DefaultSuspicion, "how long a watcher doubts a mass expiry")
+	f.StringVar(&s.then, "then", "", "a second service to register or to watch, through the same registry")
+	f.StringVar(&s.addr2, "addr2", "", "address of its instance, which is its id too")
+	f.DurationVar(&s.after, "after", 0, "how long after the start the second service's turn comes")
 	f.DurationVar(&s.usage, "usage", 0, "how often to tell what this process uses; 0: never")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
+	}
+	if s.then != "" && role == "register" && (s.count != 1 || s.addr2 == "") {
+		return errors.New("a second service wants an -addr2, and a -count of 1")
 	}
 	j := journal.NewWriter(os.Stdout, s.name)
 	orphaned := make(chan struct{})
@@ -89,6 +98,9 @@ func run(args []string) error {
 	default:
 		return fmt.Errorf("%s is neither register nor watch", role)
 	}
+	if s.then != "" {
+		wg.Go(func() { s.second(ctx, role, reg, j) })
+	}
 	if s.usage > 0 {
 		wg.Go(func() { tellUsage(ctx, j, s.usage) })
 	}
@@ -99,6 +111,21 @@ func run(args []string) error {
 	}
 	wg.Wait()
 	return closeRegistry(reg, j)
+}
+
+// second does with the second service, when its turn comes, what is done with the first: with one instance, or as a watcher.
+func (s *settings) second(ctx context.Context, role string, reg *rollcall.Registry, j *journal.Writer) {
+	if !pause(ctx, s.after) {
+		return
+	}
+	later := *s
+	later.service, later.id, later.addr = s.then, s.addr2, s.addr2
+	if role == "watch" {
+		later.watch(ctx, reg, j)
+		return
+	}
+	k := &keeper{settings: &later, reg: reg, j: j, id: later.id}
+	k.join(ctx)
 }
 
 func (s *settings) open() (*rollcall.Registry, error) {

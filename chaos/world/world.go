@@ -373,6 +373,15 @@ func (w *World) Compact() {
 	w.Cluster.Compact()
 }
 
+// TryCompact is Compact where the member that is asked may die of it.
+func (w *World) TryCompact() {
+	w.T.Helper()
+	w.sync()
+	if _, err := w.Cluster.TryCompact(); err != nil {
+		w.T.Logf("compact: %v", err)
+	}
+}
+
 // sync waits until the judge has all that etcd has.
 func (w *World) sync() {
 	w.T.Helper()

@@ -174,34 +174,6 @@ func (c *Cluster) KillAll() {
 	}
 }
 
-// StartAll starts every member that does not run, on its port and with its data, and waits until all of them answer.
-func (c *Cluster) StartAll(t testing.TB) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		err := c.launch()
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errPortTaken) || time.Now().After(deadline) {
-			t.Fatalf("start the cluster again: %v", err)
-		}
-	}
-	c.Await(t)
-}
-
-// Wipe kills all members, removes their data and starts them again: an empty store at the same endpoints, whose cluster
-// id is the same and whose revisions begin anew.
-func (c *Cluster) Wipe(t testing.TB) {
-	t.Helper()
-	c.KillAll()
-	for _, m := range c.members {
-		if err := os.RemoveAll(m.spec.Dir); err != nil {
-			t.Fatalf("wipe a cluster: %v", err)
-		}
-	}
-	c.StartAll(t)
-}
-
 // launch starts all members that do not run, side by side, and waits until they listen.
 func (c *Cluster) launch() error {
 	var started []*Member

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -45,43 +44,6 @@ func TestAClusterGoesOnWithoutAMemberThatHangsAndWithoutOneThatIsKilled(t *testi
 	}
 	if got := get(t, killed.Client(t), "key"); got != "written while one is dead" {
 		t.Errorf("key is %q at the member that was killed", got)
-	}
-}
-
-func TestAClusterKeepsItsDataUntilItIsWiped(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.StartCluster(t, 3)
-	client, endpoints := c.Client(t), c.Endpoints()
-	put(t, client, "key", "value")
-	before, err := client.Get(bounded(t), "key")
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	c.KillAll()
-	for _, endpoint := range endpoints {
-		if !refuses(t, endpoint) {
-			t.Errorf("%s accepts connections after KillAll", endpoint)
-		}
-	}
-	c.StartAll(t)
-	if got := get(t, client, "key"); got != "value" {
-		t.Errorf("key is %q after a restart", got)
-	}
-
-	c.Wipe(t)
-	after, err := client.Get(bounded(t), "key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(after.Kvs) != 0 || after.Header.Revision >= before.Header.Revision {
-		t.Errorf("after a wipe there are %d keys at revision %d, was %d", len(after.Kvs), after.Header.Revision, before.Header.Revision)
-	}
-	if after.Header.ClusterId != before.Header.ClusterId {
-		t.Error("the cluster id is another one after a wipe")
-	}
-	if got := strings.Join(c.Endpoints(), " "); got != strings.Join(endpoints, " ") {
-		t.Errorf("endpoints are %s, were %s", got, endpoints)
 	}
 }
 

@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,23 +68,6 @@ func (h *history) revision(t testing.TB) int64 {
 	return now.Header.Revision
 }
 
-// complete waits until the record has everything that etcd has acknowledged, and returns it.
-func (h *history) complete(t testing.TB) []event {
-	t.Helper()
-	head := h.revision(t)
-	eventually(t, 20*time.Second, "the record of etcd's history is complete", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return h.head >= head || h.err != nil
-	})
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.err != nil {
-		t.Fatalf("the record of etcd's history has ended: %v", h.err)
-	}
-	return slices.Clone(h.events)
-}
-
 // await waits for the first event of a key after a revision that matches, and returns it.
 func (h *history) await(t testing.TB, key string, after int64, what string, matches func(*clientv3.Event) bool) event {
 	t.Helper()
@@ -106,14 +88,3 @@ func (h *history) await(t testing.TB, key string, after int64, what string, matc
 
 func isPut(e *clientv3.Event) bool    { return e.Type == clientv3.EventTypePut }
 func isDelete(e *clientv3.Event) bool { return e.Type == clientv3.EventTypeDelete }
-
-// deletions returns the keys under a prefix that were deleted, once for each time.
-func deletions(events []event, prefix string) []string {
-	var keys []string
-	for _, e := range events {
-		if key := string(e.Kv.Key); isDelete(e.Event) && strings.HasPrefix(key, prefix) {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}

@@ -71,20 +71,5 @@ func (s *witness) await(t testing.TB, moment time.Time, d time.Duration, what st
 	return found
 }
 
-// lost returns the ids that a view lacked, or doubted, at any time since a moment, once for each view.
-func (s *witness) lost(since time.Time, ids []string) (missing, suspected []string) {
-	for _, v := range s.since(since) {
-		for _, id := range ids {
-			switch i, found := v.Get(id); {
-			case !found:
-				missing = append(missing, id)
-			case i.Suspect:
-				suspected = append(suspected, id)
-			}
-		}
-	}
-	return missing, suspected
-}
-
 func fresh(v *rollcall.View) bool { return v.StaleSince.IsZero() }
 func stale(v *rollcall.View) bool { return !fresh(v) }

@@ -57,8 +57,10 @@ func TestAWipeWhileNobodyLookedDoesNotBlankAProcess(t *testing.T) {
 	if err := before.Close(within(t, 5*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	etcd.Wipe()
+	etcd.Stop()
 	w := watch(t, open(t, etcd.Endpoint(), rollcall.WithSnapshotDir(dir)), "svc")
+	next(t, w) // what is recalled: a reset is told to those who have seen something before
+	etcd.Wipe()
 	v := until(t, w, 10*time.Second, "fresh", func(v *rollcall.View) bool { return v.StaleSince.IsZero() })
 	mustEqual(t, "suspects", suspected(v), 2)
 	mustEqual(t, "reset", v.Reset, true)
