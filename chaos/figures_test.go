@@ -21,8 +21,8 @@ type figures struct {
 // measure replays a run. A key belongs to the instance whose id, for peers its address, it or its value mentions.
 func measure(events []journal.Event) figures {
 	r := replay{
-		f: figures{Load: map[string]float64{}}, alive: map[string]bool{}, known: map[string]bool{}, owner: map[string]string{}, here: map[string]int{},
-		gone: map[string]time.Duration{}, ever: map[string]bool{}, views: map[string]*shown{},
+		f: figures{Load: map[string]float64{}}, alive: map[string]bool{}, service: map[string]string{}, owner: map[string]string{}, here: map[string]int{},
+		gone: map[string]time.Duration{}, lost: map[string]bool{}, views: map[string]map[string]*shown{},
 	}
 	r.findAlive(events)
 	for _, e := range events {
@@ -44,17 +44,17 @@ func measure(events []journal.Event) figures {
 type replay struct {
 	f       figures
 	alive   map[string]bool          // the ids that should always be found
-	known   map[string]bool          // all ids that were ever registered
+	service map[string]string        // of all ids that were ever registered
 	owner   map[string]string        // key → id
 	here    map[string]int           // id → how many keys of it etcd has
 	gone    map[string]time.Duration // id → since when it has none
-	ever    map[string]bool          // ids that were ever there
+	lost    map[string]bool          // ids that were deleted
 	down    bool                     // etcd is away
 	faulted bool
-	views   map[string]*shown
+	views   map[string]map[string]*shown // by process and service
 }
 
-// shown is what one watcher shows.
+// shown is what one watcher shows of one service.
 type shown struct {
 	has   map[string]bool
 	wrong int           // ids about which it differs from etcd
@@ -67,7 +67,7 @@ func (r *replay) findAlive(events []journal.Event) {
 	for _, e := range events {
 		switch e.What {
 		case journal.Registering:
-			r.known[e.ID] = true
+			r.service[e.ID] = e.Service
 		case journal.Registered:
 			if e.Err == "" && !r.faulted {
 				r.alive[e.ID] = true
@@ -135,13 +135,12 @@ func (r *replay) put(e journal.Event) {
 		return
 	}
 	r.returned(id, e.At)
-	r.ever[id] = true
 	r.changed(id, e.At)
 }
 
 // mentioned finds the instance that a key of a layout that the judge does not know belongs to.
 func (r *replay) mentioned(e journal.Event) string {
-	for id := range r.known {
+	for id := range r.service {
 		if strings.Contains(e.Key, id) || strings.Contains(e.Text, id) {
 			return id
 		}
@@ -168,21 +167,26 @@ func (r *replay) remove(key string, at time.Duration, deleted bool) {
 	}
 	if r.alive[id] {
 		r.gone[id] = at
-		if deleted && r.ever[id] {
+		if deleted && !r.lost[id] {
 			r.f.Deleted++
-			r.ever[id] = false // counted once
+			r.lost[id] = true
 		}
 	}
 	r.changed(id, at)
 }
 
 func (r *replay) show(e journal.Event) {
-	v := r.views[e.By]
+	v := r.views[e.By][e.Service]
 	if v == nil {
 		v = &shown{has: map[string]bool{}}
-		r.views[e.By] = v
+		if r.views[e.By] == nil {
+			r.views[e.By] = map[string]*shown{}
+		}
+		r.views[e.By][e.Service] = v
 		for id := range r.here {
-			v.count(r.here[id] > 0, false)
+			if r.service[id] == e.Service {
+				v.count(r.here[id] > 0, false)
+			}
 		}
 	}
 	for _, m := range e.Changed {
@@ -212,9 +216,11 @@ func differs(a, b bool) int {
 // changed tells the views that an instance has come to etcd, or gone.
 func (r *replay) changed(id string, at time.Duration) {
 	there := r.here[id] > 0
-	for _, v := range r.views {
-		v.wrong += differs(v.has[id], there) - differs(v.has[id], !there)
-		r.note(v, at)
+	for _, services := range r.views {
+		if v := services[r.service[id]]; v != nil {
+			v.wrong += differs(v.has[id], there) - differs(v.has[id], !there)
+			r.note(v, at)
+		}
 	}
 }
 
@@ -236,9 +242,11 @@ func (r *replay) end(at time.Duration) {
 			r.f.Absent = max(r.f.Absent, at-since)
 		}
 	}
-	for _, v := range r.views {
-		if v.since != 0 {
-			r.f.Wrong, r.f.Forever = max(r.f.Wrong, at-v.since), true
+	for _, services := range r.views {
+		for _, v := range services {
+			if v.since != 0 {
+				r.f.Wrong, r.f.Forever = max(r.f.Wrong, at-v.since), true
+			}
 		}
 	}
 }

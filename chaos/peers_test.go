@@ -71,14 +71,14 @@ func ordeals() []ordeal {
 			w.Last(30 * time.Second)
 		}},
 		{
-			name: "token expiry", fault: "tokens live 5 s; 8 s later a watcher and an instance begin, and 10 s later one more", auth: true,
+			name: "token expiry", auth: true,
+			fault:   "tokens live 5 s; after 12 s a process with a watcher and one with an instance begin another one each, and later more join",
 			cluster: cluster.Options{Args: []string{"--auth-token-ttl=5", "--bcrypt-cost=4"}},
 			play: func(w *world.World, u user) {
 				w.Fault("token expiry", "tokens")
-				w.Last(8 * time.Second)
+				w.Last(secondAfter + 2*time.Second)
 				u.register(w, peerInstances)
-				w.Last(10 * time.Second)
-				u.register(w, peerInstances+1)
+				u.start(w, "second", "register", "-service", secondService, "-id", secondAddr(1), "-addr", secondAddr(1), "-ttl", peerTTL.String())
 				w.Healed("token expiry", "tokens")
 				w.Last(20 * time.Second)
 			},
@@ -110,6 +110,14 @@ func missCompaction(w *world.World, u user) {
 	w.Last(30 * time.Second)
 }
 
+// What a process begins beside its first service, once its token is dead.
+const (
+	secondService = "chaos2"
+	secondAfter   = 12 * time.Second
+)
+
+func secondAddr(i int) string { return fmt.Sprintf("10.1.3.%d:50051", i+1) }
+
 func peerAddr(i int) string { return fmt.Sprintf("10.1.2.%d:50051", i+1) }
 
 // deleteOf deletes every key that mentions an address, or whose value does.
@@ -137,15 +145,15 @@ type user struct {
 	login         []string
 }
 
-func (u user) register(w *world.World, i int) *world.Process {
+func (u user) register(w *world.World, i int, more ...string) *world.Process {
 	w.T.Helper()
 	name := fmt.Sprintf("i%d", i)
-	return u.start(w, name, "register", "-id", peerAddr(i), "-addr", peerAddr(i), "-ttl", peerTTL.String())
+	return u.start(w, name, "register", append([]string{"-id", peerAddr(i), "-addr", peerAddr(i), "-ttl", peerTTL.String()}, more...)...)
 }
 
-func (u user) watch(w *world.World, name string) *world.Process {
+func (u user) watch(w *world.World, name string, more ...string) *world.Process {
 	w.T.Helper()
-	return u.start(w, name, "watch")
+	return u.start(w, name, "watch", more...)
 }
 
 func (u user) start(w *world.World, name, role string, args ...string) *world.Process {
@@ -229,13 +237,18 @@ func (o ordeal) run(t *testing.T, u user) peerCell {
 	}
 	cell := peerCell{peer: u.name, ordeal: o.name}
 	var all []*world.Process
-	for i := range peerInstances {
+	var then []string
+	if o.auth {
+		then = []string{"-then", secondService, "-after", secondAfter.String()}
+		all = append(all, u.register(w, 0, append(then, "-addr2", secondAddr(0))...))
+	}
+	for i := len(all); i < peerInstances; i++ {
 		all = append(all, u.register(w, i))
 	}
 	w.Attend(20*time.Second, func() bool {
 		return !slices.ContainsFunc(all, func(p *world.Process) bool { return p.Seen(journal.Registered) == 0 })
 	})
-	watcher := u.watch(w, "w0")
+	watcher := u.watch(w, "w0", then...)
 	if !w.Attend(20*time.Second, func() bool { return watcher.Last(journal.Viewed).Size == peerInstances }) {
 		cell.err = "does not get so far: " + w.Process("w0").Complaint()
 	}
