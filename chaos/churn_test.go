@@ -15,7 +15,7 @@ import (
 // Leaders die under load, one after another: every write is decided once, and whoever reads sees what was decided.
 func churns() []scenario {
 	return []scenario{{
-		name: "leader-kills", ttl: 5 * time.Second, without: "reopen",
+		name: "leader-kills", ttl: 5 * time.Second, quick: true, without: "reopen",
 		fault: "the leader is killed and started again, ten times, every eight seconds, under 200 registrations per second",
 		expect: journal.Expect{
 			Visible: 12 * time.Second, Back: 2 * time.Second, Converge: 10 * time.Second, Close: 20 * time.Second,

@@ -48,7 +48,7 @@ func cuts() []scenario {
 	return []scenario{
 		lame("black-hole", "everything is swallowed, both ways", "watchdog,probe,relist", true, (*faultproxy.Proxy).BlackHole),
 		lame("requests-lost", "what clients say is swallowed", "watchdog,probe,relist", false, (*faultproxy.Proxy).DropRequests),
-		lame("replies-lost", "what members say is swallowed", "watchdog,probe,relist", false, (*faultproxy.Proxy).DropReplies),
+		lame("replies-lost", "what members say is swallowed", "watchdog,probe,relist", true, (*faultproxy.Proxy).DropReplies),
 		lame("half-open", "connections that are open swallow everything, new ones work", "watchdog,probe,relist", false, (*faultproxy.Proxy).HalfOpen),
 		lame("resets", "all connections are reset", "reopen", false, (*faultproxy.Proxy).Reset),
 		slowNetwork(ttl, bounds),

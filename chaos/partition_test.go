@@ -14,9 +14,9 @@ import (
 // A member is parted from the others and not from its clients: it answers, and knows nothing. Its clients must go to one
 // that does.
 func partitions() []scenario {
-	part := func(name, fault, without string, cut func(n *netns.Net, alone, other int)) scenario {
+	part := func(name, fault, without string, quick bool, cut func(n *netns.Net, alone, other int)) scenario {
 		return scenario{
-			name: name, ttl: 5 * time.Second, without: without, needs: netns.Available,
+			name: name, ttl: 5 * time.Second, quick: quick, without: without, needs: netns.Available,
 			fault: fault + ", for 20 s, with all clients still able to reach it",
 			expect: journal.Expect{
 				Visible: 14 * time.Second, Back: 2 * time.Second, Converge: 8 * time.Second, Close: 15 * time.Second,
@@ -45,8 +45,8 @@ func partitions() []scenario {
 		}
 	}
 	return []scenario{
-		part("partition", "a follower is cut off from both others", "watchdog,leader,probe,relist", func(n *netns.Net, alone, other int) { n.Cut(alone, other) }),
-		part("partition-deaf", "a follower hears nothing from the others", "watchdog,leader,probe,relist", func(n *netns.Net, alone, other int) { n.CutOneWay(other, alone) }),
+		part("partition", "a follower is cut off from both others", "watchdog,leader,probe,relist", true, func(n *netns.Net, alone, other int) { n.Cut(alone, other) }),
+		part("partition-deaf", "a follower hears nothing from the others", "watchdog,leader,probe,relist", false, func(n *netns.Net, alone, other int) { n.CutOneWay(other, alone) }),
 	}
 }
 

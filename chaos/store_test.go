@@ -34,7 +34,7 @@ func stores() []scenario {
 		fault: "a snapshot is restored from before five instances left and five joined, at its own revisions",
 		play:  func(_ testing.TB, w *world.World) ([]*world.Process, int) { return restore(w, false) },
 	}, {
-		name: "restore-bumped", ttl: 5 * time.Second, without: "relist", expect: expect,
+		name: "restore-bumped", ttl: 5 * time.Second, quick: true, without: "relist", expect: expect,
 		fault: "the same, with revisions bumped and marked compacted, as etcd's manual wants it",
 		play:  func(_ testing.TB, w *world.World) ([]*world.Process, int) { return restore(w, true) },
 	}}

@@ -12,7 +12,7 @@ import (
 // An operator does his work while everybody is on line.
 func operations() []scenario {
 	return []scenario{{
-		name: "upgrade", ttl: 5 * time.Second, without: "reopen",
+		name: "upgrade", ttl: 5 * time.Second, quick: true, without: "reopen",
 		fault: "etcd is upgraded from 3.6 to 3.7, member by member",
 		expect: journal.Expect{
 			Visible: 12 * time.Second, Back: 2 * time.Second, Converge: 8 * time.Second, Close: 15 * time.Second,

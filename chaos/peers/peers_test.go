@@ -319,6 +319,7 @@ func startEtcd(t *testing.T, options ...func(*embed.Config)) string {
 	cfg.Dir = t.TempDir()
 	cfg.LogLevel = "error"
 	cfg.UnsafeNoFsync = true
+	cfg.BcryptCost = 4 // the cheapest: the peers' clients give etcd 5 s to check a password
 	local := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	cfg.ListenPeerUrls, cfg.ListenClientUrls = local, local
 	e, err := embed.StartEtcd(cfg)
