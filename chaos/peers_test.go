@@ -31,6 +31,7 @@ type ordeal struct {
 	name    string
 	fault   string
 	auth    bool
+	age     int // how many changes the registry has seen before
 	cluster cluster.Options
 	play    func(w *world.World, u user)
 }
@@ -55,7 +56,7 @@ func ordeals() []ordeal {
 			w.Last(45 * time.Second)
 		}},
 		{name: "compaction", fault: "the watcher is cut off for 8 s while one instance leaves, one joins and etcd compacts", play: missCompaction},
-		{name: "wipe", fault: "all members lose their data", play: func(w *world.World, _ user) {
+		{name: "wipe", fault: "all members lose their data, 500 changes after the registry began", age: 500, play: func(w *world.World, _ user) {
 			w.Fault("wipe", world.Etcd)
 			w.Cluster.Wipe()
 			w.Judge.Rewritten("wipe")
@@ -119,6 +120,26 @@ const (
 func secondAddr(i int) string { return fmt.Sprintf("10.1.3.%d:50051", i+1) }
 
 func peerAddr(i int) string { return fmt.Sprintf("10.1.2.%d:50051", i+1) }
+
+// touch writes the keys that there are again as they are, so that whoever watches them has seen so many revisions.
+func touch(w *world.World, times int) {
+	w.T.Helper()
+	ctx, cancel := context.WithTimeout(w.T.Context(), time.Minute)
+	defer cancel()
+	if times == 0 {
+		return
+	}
+	all, err := w.Cluster.Client().Get(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithKeysOnly())
+	if err != nil || len(all.Kvs) == 0 {
+		w.T.Fatalf("nobody is registered: %v", err)
+	}
+	for n := range times {
+		key := string(all.Kvs[n%len(all.Kvs)].Key)
+		if _, err := w.Cluster.Client().Put(ctx, key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()); err != nil {
+			w.T.Fatal(err)
+		}
+	}
+}
 
 // deleteOf deletes every key that mentions an address, or whose value does.
 func deleteOf(w *world.World, addr string) {
@@ -255,6 +276,7 @@ func (o ordeal) run(t *testing.T, u user) peerCell {
 	if o.name == "compaction" {
 		watcher.Kill()
 	}
+	touch(w, o.age)
 	stop := w.Meter()
 	o.play(w, u)
 	rate := stop()
