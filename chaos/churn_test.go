@@ -31,11 +31,7 @@ func churns() []scenario {
 			for range 10 {
 				w.Last(w.Between(4*time.Second, 5*time.Second))
 				m := w.Cluster.Leader()
-				w.Fault("killed", m.Name)
-				m.Kill()
-				w.Last(3 * time.Second)
-				m.Start()
-				w.Healed("killed", m.Name)
+				lasting(w, "killed", m.Name, 3*time.Second, m.Kill, m.Start)
 			}
 			for _, p := range all {
 				p.Terminate()

@@ -29,11 +29,7 @@ func herds() []scenario {
 		play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
 			gather(w)
 			watchers := w.Watchers(1, crowd)
-			w.Fault("outage", world.Etcd)
-			w.Cluster.KillAll()
-			w.Last(20 * time.Second)
-			w.Cluster.StartAll()
-			w.Healed("outage", world.Etcd)
+			lasting(w, "outage", world.Etcd, 20*time.Second, w.Cluster.KillAll, w.Cluster.StartAll)
 			w.Last(5 * time.Second) // the first heartbeat after it is due at once
 			w.Measured(heartbeatPeak, busiest(w, 20*time.Second))
 			return watchers, crowd

@@ -23,11 +23,7 @@ func outages() []scenario {
 			play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
 				w.Instances(20)
 				watchers := w.Watchers(2, 20)
-				w.Fault("outage", world.Etcd)
-				w.Cluster.KillAll()
-				w.Last(lasts)
-				w.Cluster.StartAll()
-				w.Healed("outage", world.Etcd)
+				lasting(w, "outage", world.Etcd, lasts, w.Cluster.KillAll, w.Cluster.StartAll)
 				w.Register("after")
 				w.Last(ttl + 3*time.Second) // whoever comes back too late has lost its lease by then
 				return watchers, 21

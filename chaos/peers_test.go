@@ -40,19 +40,11 @@ func ordeals() []ordeal {
 	return []ordeal{
 		{name: "hung leader", fault: "the leader is stopped for 30 s", play: func(w *world.World, _ user) {
 			m := w.Cluster.Leader()
-			w.Fault("hung", m.Name)
-			m.Hang()
-			w.Last(3 * peerTTL)
-			m.Continue()
-			w.Healed("hung", m.Name)
+			lasting(w, "hung", m.Name, 3*peerTTL, m.Hang, m.Continue)
 			w.Last(20 * time.Second)
 		}},
 		{name: "outage", fault: "all members are away for 60 s", play: func(w *world.World, _ user) {
-			w.Fault("outage", world.Etcd)
-			w.Cluster.KillAll()
-			w.Last(time.Minute)
-			w.Cluster.StartAll()
-			w.Healed("outage", world.Etcd)
+			lasting(w, "outage", world.Etcd, time.Minute, w.Cluster.KillAll, w.Cluster.StartAll)
 			w.Last(45 * time.Second)
 		}},
 		{name: "compaction", fault: "the watcher is cut off for 8 s while one instance leaves, one joins and etcd compacts", play: missCompaction},

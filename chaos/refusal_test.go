@@ -115,10 +115,7 @@ func tokens(t testing.TB, w *world.World) ([]*world.Process, int) {
 	meddle(w, 0, key("two1"))
 	w.Last(2 * time.Second)
 	m := w.Cluster.Followers()[w.Rand.IntN(2)]
-	w.Fault("restart", m.Name)
-	m.Kill()
-	m.Start()
-	w.Healed("restart", m.Name)
+	lasting(w, "restart", m.Name, 0, m.Kill, m.Start)
 	w.Register("during2", login...)
 	w.Last(3 * time.Second)
 

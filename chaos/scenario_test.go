@@ -214,3 +214,12 @@ func lacking(t *testing.T, err error) {
 	}
 	t.Skip(err)
 }
+
+// lasting is a fault that is begun and, after a while, ended.
+func lasting(w *world.World, name, target string, d time.Duration, begin, end func()) {
+	w.Fault(name, target)
+	begin()
+	w.Last(d)
+	end()
+	w.Healed(name, target)
+}

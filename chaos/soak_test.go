@@ -45,7 +45,7 @@ func soak(t testing.TB, w *world.World) ([]*world.Process, int) {
 		d := w.Between(2*time.Second, 10*time.Second)
 		what := w.Rand.IntN(7)
 		fmt.Fprintf(os.Stderr, "soak: %v of %v, fault %d (%d) for %v\n", time.Since(began).Round(time.Second), lasts, n, what, d.Round(time.Second))
-		trouble(w, proxies, what, n, d)
+		trouble(w, proxies, what, d)
 		w.Last(w.Between(10*time.Second, 15*time.Second))
 	}
 	churn.Terminate()
@@ -55,46 +55,23 @@ func soak(t testing.TB, w *world.World) ([]*world.Process, int) {
 }
 
 // trouble is one fault of a soak, from its beginning to its end.
-func trouble(w *world.World, proxies []*faultproxy.Proxy, what, n int, d time.Duration) {
+func trouble(w *world.World, proxies []*faultproxy.Proxy, what int, d time.Duration) {
 	switch what {
 	case 0:
 		m := w.Cluster.Leader()
-		w.Fault("hung", m.Name)
-		m.Hang()
-		w.Last(d)
-		m.Continue()
-		w.Healed("hung", m.Name)
+		lasting(w, "hung", m.Name, d, m.Hang, m.Continue)
 	case 1:
 		m := w.Cluster.Followers()[w.Rand.IntN(2)]
-		w.Fault("hung", m.Name)
-		m.Hang()
-		w.Last(d)
-		m.Continue()
-		w.Healed("hung", m.Name)
+		lasting(w, "hung", m.Name, d, m.Hang, m.Continue)
 	case 2:
 		m := w.Cluster.Leader()
-		w.Fault("killed", m.Name)
-		m.Kill()
-		w.Last(d)
-		m.Start()
-		w.Healed("killed", m.Name)
+		lasting(w, "killed", m.Name, d, m.Kill, m.Start)
 	case 3:
-		w.Fault("outage", world.Etcd)
-		w.Cluster.KillAll()
-		w.Last(d)
-		w.Cluster.StartAll()
-		w.Healed("outage", world.Etcd)
+		lasting(w, "outage", world.Etcd, d, w.Cluster.KillAll, w.Cluster.StartAll)
 	case 4:
 		p := proxies[w.Rand.IntN(len(proxies))]
-		do := []func(*faultproxy.Proxy){
-			(*faultproxy.Proxy).Cut, (*faultproxy.Proxy).BlackHole, (*faultproxy.Proxy).DropReplies,
-			(*faultproxy.Proxy).DropRequests, (*faultproxy.Proxy).HalfOpen, (*faultproxy.Proxy).Reset,
-		}
-		w.Fault("network", p.Addr())
-		do[w.Rand.IntN(len(do))](p)
-		w.Last(d)
-		p.Heal()
-		w.Healed("network", p.Addr())
+		do := []func(){p.Cut, p.BlackHole, p.DropReplies, p.DropRequests, p.HalfOpen, p.Reset}
+		lasting(w, "network", p.Addr(), d, do[w.Rand.IntN(len(do))], p.Heal)
 	case 5:
 		id := fmt.Sprintf("i%d", w.Rand.IntN(5))
 		w.Meddled(id)
