@@ -11,6 +11,9 @@ endif
 # git refuses to describe a work tree of another user, and then Go refuses to build in it.
 STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
 
+# An operator's own etcd, by a path from here.
+PROGRAMS := $(if $(ETCD),ETCD=$(abspath $(ETCD))) $(if $(ETCDUTL),ETCDUTL=$(abspath $(ETCDUTL)))
+
 .PHONY: help build run test check lint fmt tidy bench sim chaos soak deps
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +44,9 @@ bench: ## run the benchmarks, six times each, as benchstat wants them
 sim: ## simulate faults for longer: make sim SEEDS=5000 FOR=30m
 	go test -timeout 0 -run Simulated ./internal/simulation -args -sim.seeds=$(or $(SEEDS),1000) -sim.for=$(or $(FOR),5m)
 chaos: ## hurt real clusters, in an hour: make chaos SCENARIO=hung-leader, make chaos ETCD=/usr/bin/etcd (docs/chaos.md)
-	@$(MAKE) -C chaos chaos
+	@$(MAKE) -C chaos chaos $(PROGRAMS)
 soak: ## faults by chance for as long as you say: make soak FOR=4h
-	@$(MAKE) -C chaos soak
+	@$(MAKE) -C chaos soak $(PROGRAMS)
 deps: ## install what the tests use beyond Go (a C compiler, strace, ip, nft), by apt, if root or if sudo needs no password
 	@test -n "$(RACE)" && command -v strace ip nft >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
 		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qqy gcc libc6-dev strace iproute2 nftables; } || \

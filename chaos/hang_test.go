@@ -21,6 +21,7 @@ func hangs() []scenario {
 			play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
 				w.Instances(30)
 				watchers := w.Watchers(2, 30)
+				w.Register("updating", "-updates", "700ms")
 				member := w.Cluster.Leader()
 				if whom == "follower" {
 					member = w.Cluster.Followers()[w.Rand.IntN(2)]
@@ -30,7 +31,7 @@ func hangs() []scenario {
 				// A leader that goes on may revoke what has run out in its own books.
 				w.Last(2 * time.Second)
 				w.Register("after")
-				return watchers, 32
+				return watchers, 33
 			},
 		}
 	}

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	untilBack      = "seconds until the view has everybody, nobody in doubt"
 	heartbeatPeak  = "heartbeats in the busiest second, as a multiple of the mean"
 	mostUndoubted  = "instances that died together and that the view had dropped within a TTL and ten seconds"
 	crowd, perHome = 10_000, 100
@@ -32,6 +33,24 @@ func herds() []scenario {
 			lasting(w, "outage", world.Etcd, 20*time.Second, w.Cluster.KillAll, w.Cluster.StartAll)
 			w.Last(5 * time.Second) // the first heartbeat after it is due at once
 			w.Measured(heartbeatPeak, busiest(w, 20*time.Second))
+			return watchers, crowd
+		},
+	}, {
+		name: "herd-wipe", ttl: 15 * time.Second, alone: true, without: "regrant",
+		fault: "all members lose their data, under 10,000 registrations of 100 processes",
+		expect: journal.Expect{
+			Visible: 30 * time.Second, Back: 25 * time.Second, Converge: 45 * time.Second, Close: 30 * time.Second, Doubts: true,
+		},
+		play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
+			gather(w)
+			watchers := w.Watchers(1, crowd)
+			w.Fault("wipe", world.Etcd)
+			w.Cluster.Wipe()
+			w.Judge.Rewritten("wipe")
+			w.Healed("wipe", world.Etcd)
+			began := time.Now()
+			w.AttendShown(watchers, crowd, 40*time.Second)
+			w.Measured(untilBack, time.Since(began).Seconds())
 			return watchers, crowd
 		},
 	}, {

@@ -13,6 +13,7 @@ import (
 
 var (
 	seedFlag    = flag.Int64("seed", 0, "seed of all that a scenario leaves to chance; 0: one by chance, which is printed")
+	onlyFlag    = flag.String("scenario", "", "run only the scenarios whose names match this regular expression")
 	allFlag     = flag.Bool("all", false, "run all scenarios, not only those that are part of make test")
 	keepFlag    = flag.Bool("keep", false, "keep the journals of runs that passed, too")
 	runsFlag    = flag.String("runs", "runs", "folder for the journals and logs of runs that failed")
@@ -34,7 +35,8 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "rollcall-chaos-bin-")
+	world.Sweep()
+	dir, err := world.TempDir("bin")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

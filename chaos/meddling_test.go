@@ -20,10 +20,10 @@ func meddlings() []scenario {
 		name: "deleted-keys", ttl: ttl, quick: true, without: "ownkeys",
 		fault: "keys of live instances are deleted, and overwritten with what nobody can read, and a lease is revoked",
 		expect: journal.Expect{
-			Visible: 5 * time.Second, Back: time.Second, Converge: 8 * time.Second, Close: 15 * time.Second,
+			Visible: 5 * time.Second, Back: time.Second, Converge: 8 * time.Second, Close: 15 * time.Second, Unreadable: true,
 		},
 		play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
-			w.Instances(9)
+			w.Instances(9, "-updates", "150ms")
 			watchers := w.Watchers(2, 9)
 			for i := range 9 {
 				id := fmt.Sprintf("i%d", i)

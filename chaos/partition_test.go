@@ -24,7 +24,7 @@ func partitions() []scenario {
 			hosts: true,
 			play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
 				w.Instances(12)
-				watchers := w.Watchers(3, 12)
+				watchers := w.Watchers(9, 12) // each picks its first member by chance: some are with the one that is parted
 				alone := w.Cluster.Followers()[w.Rand.IntN(2)]
 				w.Fault(name, alone.Name)
 				for other := range w.Cluster.Members() {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,8 +31,6 @@ type scenario struct {
 	older      bool         // the cluster runs the etcd release before the current one
 	failpoints bool         // the members have failpoints
 	hosts      bool         // every member runs on a host of its own, in a network that can be parted
-	// check is what is judged beyond the invariants of every run.
-	check func([]journal.Event) []judge.Violation
 	// play plays it, and returns the watchers that are left and how many instances they should show in the end.
 	play func(t testing.TB, w *world.World) (watchers []*world.Process, instances int)
 }
@@ -45,6 +45,27 @@ func scenarios() []scenario {
 		all = append(all, some...)
 	}
 	return all
+}
+
+// chosen are the scenarios that were asked for. None is a mistake.
+func chosen(t *testing.T) []scenario {
+	t.Helper()
+	only, err := regexp.Compile(*onlyFlag)
+	if err != nil {
+		t.Fatalf("-scenario: %v", err)
+	}
+	var some []scenario
+	var names []string
+	for _, s := range scenarios() {
+		names = append(names, s.name)
+		if only.MatchString(s.name) {
+			some = append(some, s)
+		}
+	}
+	if len(some) == 0 {
+		t.Fatalf("no scenario matches %q; there are: %s", *onlyFlag, strings.Join(names, ", "))
+	}
+	return some
 }
 
 // slots bounds how many clusters run at once: they are three processes each, and a machine short of processors would add
@@ -69,7 +90,7 @@ func enter(t *testing.T, alone bool) {
 
 // What is promised holds in every scenario.
 func TestScenarios(t *testing.T) {
-	for _, s := range scenarios() {
+	for _, s := range chosen(t) {
 		t.Run(s.name, func(t *testing.T) {
 			if !s.quick && !*allFlag {
 				t.Skip("not part of make test: make chaos runs it")
@@ -94,7 +115,7 @@ func TestWithout(t *testing.T) {
 	if !*allFlag {
 		t.Skip("not part of make test: make chaos runs it")
 	}
-	for _, s := range scenarios() {
+	for _, s := range chosen(t) {
 		t.Run(s.name, func(t *testing.T) {
 			if !s.alone {
 				t.Parallel()
@@ -172,9 +193,6 @@ func (s scenario) run(t *testing.T, without string) outcome {
 	watchers, instances := s.play(t, w)
 	var events []journal.Event
 	o.violations, events = w.Finish(watchers, instances)
-	if s.check != nil {
-		o.violations = append(o.violations, s.check(events)...)
-	}
 	o.took = time.Since(began)
 	o.report, o.figures = w.Report(o.violations), measure(events)
 	if (len(o.violations) == 0) == (without == "") && !t.Failed() && !*keepFlag {

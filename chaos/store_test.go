@@ -12,13 +12,14 @@ import (
 // The store is not what it was: nothing tells a watch of it, and the cluster's id is the same.
 func stores() []scenario {
 	expect := journal.Expect{
-		Visible: 15 * time.Second, Back: 10 * time.Second, Converge: 25 * time.Second, Close: 15 * time.Second, Doubts: true,
+		Visible: 12 * time.Second, Back: 6 * time.Second, Converge: 15 * time.Second, Close: 15 * time.Second, Doubts: true,
 	}
 	return []scenario{{
 		name: "wipe", ttl: 5 * time.Second, quick: true, without: "probe,relist,ownkeys", expect: expect,
 		fault: "all members lose their data and start again with the same configuration, at revision 1",
 		play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
-			w.Instances(20)
+			w.Instances(19)
+			w.Register("updating", "-updates", "700ms")
 			watchers := w.Watchers(2, 20)
 			age(w)
 			w.Fault("wipe", world.Etcd)

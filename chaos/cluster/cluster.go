@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,8 +82,10 @@ func Start(t testing.TB, dir string, opts Options) *Cluster {
 			return c
 		}
 		c.KillAll()
+		// What a member has written names the ports that it had.
+		c.forget()
 		if !errors.Is(err, errEnded) { // else somebody has taken a port that was free a moment ago
-			t.Fatalf("start a cluster: %v", err)
+			t.Fatalf("start a cluster: %v; the log of the first member ends with:\n%s", err, c.members[0].logTail())
 		}
 	}
 	t.Fatalf("start a cluster: its members end at once; the log of the first ends with:\n%s", c.members[0].logTail())
@@ -214,6 +217,18 @@ func (c *Cluster) await() error {
 		}
 	}
 	return nil
+}
+
+// lost tells whether a member that should run has ended by itself.
+func (c *Cluster) lost() bool {
+	return slices.ContainsFunc(c.answering(), func(m *Member) bool {
+		select {
+		case <-m.ended:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // answering returns the members that run and do not hang.

@@ -167,6 +167,9 @@ func (m *Member) await(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
+		if m.c.lost() {
+			return errEnded // perhaps not this one; without the others it may never answer
+		}
 		select {
 		case <-m.ended:
 			return errEnded

@@ -27,7 +27,7 @@ const (
 	Registering   Kind = "registering"   // Service, ID: a Register was called
 	Registered    Kind = "registered"    // Service, ID, Incarnation where there is one: it has returned; Err if it failed
 	Updating      Kind = "updating"      // Service, ID
-	Updated       Kind = "updated"       // Service, ID; Err if it failed
+	Updated       Kind = "updated"       // Service, ID, State as it was written; Err if it failed
 	Deregistering Kind = "deregistering" // Service, ID
 	Deregistered  Kind = "deregistered"  // Service, ID; Err if it failed
 	Ended         Kind = "ended"         // Service, ID: the registration has ended by itself; Err says why
@@ -94,6 +94,7 @@ type Event struct {
 	Reset       bool     `json:"reset,omitempty"`
 	Changed     []Member `json:"changed,omitempty"`
 	Left        []string `json:"left,omitempty"`
+	Expired     []string `json:"expired,omitempty"` // of those that left, the ones that are marked as expired
 
 	Name        string  `json:"name,omitempty"`
 	Target      string  `json:"target,omitempty"`
@@ -131,6 +132,9 @@ type Expect struct {
 	Doubts bool `json:"doubts,omitempty"`
 	// Unreadable says that there are values in etcd that no reader understands: then views are compared less strictly.
 	Unreadable bool `json:"unreadable,omitempty"`
+	// Linearizable says that nobody but the processes themselves takes keys away: then every list must see what was
+	// registered last.
+	Linearizable bool `json:"linearizable,omitempty"`
 	// Most bounds the figures that Load events tell, by name.
 	Most map[string]float64 `json:"most,omitempty"`
 }

@@ -30,7 +30,7 @@ func fleet(instances, changes, watchers, each int) []journal.Event {
 	}
 	change := func(id string, m *journal.Member) {
 		revision++
-		e := journal.Event{What: journal.Deleted, Revision: revision, ID: id}
+		e := journal.Event{What: journal.Deleted, Revision: revision, ID: id, State: leaving}
 		if m != nil {
 			e.What, e.Incarnation, e.State = journal.Put, m.Incarnation, serving
 		}

@@ -35,7 +35,7 @@ func put(at float64, revision int64, id, incarnation string) journal.Event {
 }
 
 func deleted(at float64, revision int64, id string) journal.Event {
-	return journal.Event{At: sec(at), By: "judge", What: journal.Deleted, Revision: revision, Service: "s", ID: id}
+	return journal.Event{At: sec(at), By: "judge", What: journal.Deleted, Revision: revision, Service: "s", ID: id, State: leaving}
 }
 
 func viewed(at float64, revision int64, size int, changed ...journal.Member) journal.Event {
@@ -138,6 +138,27 @@ func TestTheCheckerFindsWhatIsBroken(t *testing.T) {
 		want     []string // invariants
 	}{
 		"nothing happens": {},
+		"said goodbye, and not in etcd": {
+			more: []journal.Event{
+				call(10, "q", journal.Registering, "c", ""), put(10, 4, "c", "c1"), call(10, "q", journal.Registered, "c", "c1"), viewed(10.1, 4, 3, has("c", "c1")),
+				call(13, "q", journal.Deregistering, "c", ""), with(deleted(13, 5, "c"), func(e *journal.Event) { e.State = serving }), without(viewed(13.1, 5, 2), "c"),
+			},
+			want: []string{"I6", "I7"},
+		},
+		"registered before etcd had it": {
+			more: []journal.Event{
+				call(10, "q", journal.Registering, "c", ""), call(10, "q", journal.Registered, "c", "c1"), call(10.01, "q", journal.Listing, "c", ""),
+				put(10.02, 4, "c", "c1"), with(call(10.03, "q", journal.Listed, "c", ""), func(e *journal.Event) { e.Revision = 3 }), viewed(10.1, 4, 3, has("c", "c1")),
+			},
+			want: []string{"I1"},
+		},
+		"two registrations of one incarnation": {
+			more: []journal.Event{
+				call(10, "q", journal.Registering, "c", ""), put(10, 4, "c", "a1"), call(10, "q", journal.Registered, "c", "a1"), viewed(10.1, 4, 3, has("c", "a1")),
+			},
+			want: []string{"I1"},
+		},
+		"a reset of nothing": {more: []journal.Event{reset(viewed(10, 3, 2))}, want: []string{"I10"}},
 
 		// I1
 		"registered, and not seen": {

@@ -27,6 +27,9 @@ func checkFaithful(r *run) {
 		maybe := r.store.epochs // those that the latest view may be of, in order
 		for n := range w.views {
 			v := &w.views[n]
+			if v.event.Reset && len(r.rewrites) == 0 {
+				r.reportView("I10", ruleUnmarked, w, v, "it is a reset, and the store has been one and the same")
+			}
 			candidates := maybe
 			if v.event.Reset {
 				candidates = r.store.epochs[maybe[0].number:]

@@ -13,11 +13,16 @@ import (
 // checks are the invariants, by the ids that they have everywhere.
 var checks = []func(*run){
 	checkRecord,
+	checkConfirmed,
+	checkIncarnations,
 	checkVisible,
 	checkDeletions,
 	checkBack,
 	checkGone,
+	checkFarewells,
+	checkUpdates,
 	checkLosses,
+	checkExpiries,
 	checkFaithful,
 	checkLists,
 	checkConverged,
@@ -25,6 +30,9 @@ var checks = []func(*run){
 	checkCloses,
 	checkDeaths,
 	checkLoad,
+	checkStale,
+	checkFlat,
+	checkLinearizable,
 }
 
 // Check evaluates the invariants over everything that was told in a run, in the order of time, and returns what broke

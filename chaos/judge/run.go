@@ -34,6 +34,7 @@ type run struct {
 	store    *store
 	watchers []*watcher
 
+	faulty   bool                     // something was done to somebody other than a process
 	outages  []span                   // faults of the whole cluster
 	rewrites []span                   // moments
 	meddling map[slot][]time.Duration // the run's own doing to keys
@@ -79,6 +80,7 @@ func (r *run) readFrame() {
 func (r *run) readFaults() {
 	began := map[string]time.Duration{} // by name
 	for _, e := range r.events {
+		r.faulty = r.faulty || e.What == journal.Fault
 		_, open := began[e.Name]
 		switch {
 		case e.What == journal.Meddled:

@@ -98,7 +98,7 @@ func attach(pid int, d time.Duration) (*tracer, error) {
 	tr.cmd = exec.Command("strace", "-f", "-p", strconv.Itoa(pid), "-o", os.DevNull,
 		"-e", "trace=fsync,fdatasync", "-e", fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", d.Microseconds()))
 	tr.cmd.Stderr = &tr.says
-	tr.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT}
+	tr.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := tr.cmd.Start(); err != nil {
 		return nil, err
 	}

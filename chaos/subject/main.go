@@ -32,6 +32,7 @@ type settings struct {
 	stagger          time.Duration
 	ttl              time.Duration
 	perSecond        int
+	updates          time.Duration
 	metadata         int
 	suspicion, usage time.Duration
 
@@ -64,6 +65,7 @@ func run(args []string) error {
 	f.DurationVar(&s.stagger, "stagger", 0, "how long after the one before it each instance is registered")
 	f.DurationVar(&s.ttl, "ttl", rollcall.DefaultTTL, "TTL of the registrations")
 	f.IntVar(&s.perSecond, "churn", 0, "how many instances to deregister, register again and look up, per second")
+	f.DurationVar(&s.updates, "updates", 0, "how often each instance drains, or serves again; 0: never")
 	f.IntVar(&s.metadata, "metadata", 0, "bytes of metadata that each instance has")
 	f.DurationVar(&s.suspicion, "suspicion", rollcall.DefaultSuspicion, "how long a watcher doubts a mass expiry")
 	f.StringVar(&s.then, "then", "", "a second service to register or to watch, through the same registry")

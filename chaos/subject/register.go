@@ -29,10 +29,18 @@ func (s *settings) register(ctx context.Context, reg *rollcall.Registry, j *jour
 			k.id = fmt.Sprintf("%s%d", s.id, n)
 		}
 		wg.Go(func() {
-			if !pause(ctx, time.Duration(n)*(s.stagger+each/time.Duration(s.count))) || !k.join(ctx) || each == 0 {
+			if !pause(ctx, time.Duration(n)*(s.stagger+each/time.Duration(s.count))) || !k.join(ctx) {
 				return
 			}
-			k.churn(ctx, each)
+			if s.count == 1 { // thousands of lists of thousands would be a fault of their own
+				k.look(ctx)
+			}
+			switch {
+			case each > 0:
+				k.churn(ctx, each)
+			case s.updates > 0:
+				k.update(ctx, s.updates)
+			}
 		})
 	}
 }
@@ -57,10 +65,7 @@ func (k *keeper) tell(what journal.Kind, err error) {
 // join registers the instance, however often that takes, and tells if the registration ends by itself. It returns false
 // when ctx has ended first.
 func (k *keeper) join(ctx context.Context) bool {
-	inst := rollcall.Instance{ID: k.id, Addr: k.addr}
-	if k.metadata > 0 {
-		inst.Metadata = map[string]string{"padding": strings.Repeat("x", k.metadata)}
-	}
+	inst := k.instance(k.id)
 	for ctx.Err() == nil {
 		k.tell(journal.Registering, nil)
 		try, cancel := context.WithTimeout(ctx, tryFor)
@@ -83,6 +88,20 @@ func (k *keeper) join(ctx context.Context) bool {
 	return false
 }
 
+// instance is what is registered as an id: no two are alike, so that it shows when one has what is another's.
+func (s *settings) instance(id string) rollcall.Instance {
+	i := rollcall.Instance{ID: id, Addr: s.addr, Zone: "zone-of-" + id, Metadata: map[string]string{"of": id}}
+	if s.metadata > 0 {
+		i.Metadata["padding"] = strings.Repeat("x", s.metadata)
+	}
+	return i
+}
+
+// whole tells whether an instance in a view is what was registered as its id.
+func whole(i *rollcall.Instance) bool {
+	return i.Addr != "" && i.Zone == "zone-of-"+i.ID && i.Metadata["of"] == i.ID
+}
+
 // ended is a context that ends with a registration.
 func ended(r *rollcall.Registration) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,12 +112,30 @@ func ended(r *rollcall.Registration) context.Context {
 	return ctx
 }
 
-// churn has the instance leave and come back once in every interval, and looks it up in between.
+// churn has the instance leave and come back once in every interval, and looks it up in between. What etcd has held up is
+// made up for.
 func (k *keeper) churn(ctx context.Context, every time.Duration) {
-	for pause(ctx, every) {
+	for next := time.Now().Add(every); pause(ctx, time.Until(next)); next = next.Add(every) {
 		if !k.leave(ctx) || !k.look(ctx) || !k.join(ctx) || !k.look(ctx) {
 			return
 		}
+	}
+}
+
+// update has the instance drain and serve by turns.
+func (k *keeper) update(ctx context.Context, every time.Duration) {
+	state := rollcall.StateServing
+	for pause(ctx, every) {
+		if state == rollcall.StateServing {
+			state = rollcall.StateDraining
+		} else {
+			state = rollcall.StateServing
+		}
+		k.tell(journal.Updating, nil)
+		try, cancel := context.WithTimeout(ctx, tryFor)
+		err := k.r.Update(try, func(i *rollcall.Instance) { i.State = state })
+		cancel()
+		k.j.Tell(journal.Event{What: journal.Updated, Service: k.service, ID: k.id, State: string(state), Err: text(err)})
 	}
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rollcall-io/rollcall"
@@ -17,10 +19,9 @@ func (s *settings) watch(ctx context.Context, reg *rollcall.Registry, j *journal
 		v, err := w.Next(ctx)
 		switch {
 		case err == nil:
+			before := maps.Clone(known)
 			e := differences(known, v)
-			if !explained(e, v) {
-				e.Err = "the updates of the view are not what has changed in it"
-			}
+			e.Err = faultOf(e, v, before)
 			j.Tell(e)
 		case ctx.Err() == nil:
 			j.Tell(journal.Event{What: journal.Unviewed, Service: s.service, Err: err.Error()})
@@ -44,6 +45,11 @@ func differences(known map[string]journal.Member, v *rollcall.View) journal.Even
 			e.Changed = append(e.Changed, m)
 		}
 	}
+	for _, u := range v.Updates {
+		if u.Op == rollcall.Delete && u.Expired {
+			e.Expired = append(e.Expired, u.Instance.ID)
+		}
+	}
 	for id := range known {
 		if !present[id] {
 			delete(known, id)
@@ -54,23 +60,38 @@ func differences(known map[string]journal.Member, v *rollcall.View) journal.Even
 	return e
 }
 
-// explained tells whether the updates that a view carries tell of every change that was found in it.
-func explained(e journal.Event, v *rollcall.View) bool {
-	told := make(map[string]rollcall.Op, len(v.Updates))
-	for _, u := range v.Updates {
-		told[u.Instance.ID] = u.Op
-	}
-	for _, m := range e.Changed {
-		if op, found := told[m.ID]; !found || op == rollcall.Delete {
-			return false
+// faultOf tells what is wrong with a view in itself, beside the one before it; "" if nothing is.
+func faultOf(e journal.Event, v *rollcall.View, before map[string]journal.Member) string {
+	for _, i := range v.Instances {
+		if !whole(i) {
+			return fmt.Sprintf("%s does not have what was registered: %s, %q, %v", i.ID, i.Addr, i.Zone, i.Metadata)
 		}
+	}
+	changed := map[string]bool{} // by id; false: it left
+	for _, m := range e.Changed {
+		changed[m.ID] = true
 	}
 	for _, id := range e.Left {
-		if told[id] != rollcall.Delete {
-			return false
+		changed[id] = false
+	}
+	for _, u := range v.Updates {
+		id := u.Instance.ID
+		was, known := before[id]
+		stays, differs := changed[id]
+		delete(changed, id)
+		switch {
+		case known != (u.Op != rollcall.Add), known != (u.Prev != nil), known && u.Prev.Incarnation != was.Incarnation:
+			return fmt.Sprintf("an update says %s of %s, which was there before: %v", u.Op, id, known)
+		case differs && stays == (u.Op == rollcall.Delete):
+			return fmt.Sprintf("an update says %s of %s, which is there: %v", u.Op, id, stays)
+		case !differs && (u.Op != rollcall.Modify || u.Instance.Revision == u.Prev.Revision && !v.Reset):
+			return fmt.Sprintf("an update says %s of %s, which has not changed", u.Op, id)
 		}
 	}
-	return true
+	for id := range changed {
+		return "no update tells of what has become of " + id
+	}
+	return ""
 }
 
 func member(i *rollcall.Instance) journal.Member {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,12 +71,12 @@ func New(t testing.TB, cfg Config) *World {
 		T: t, Dir: cfg.Dir, Env: cfg.Env, Subject: cfg.Subject, Expect: cfg.Expect, Seed: cfg.Expect.Seed, Net: cfg.Net, failpoints: cfg.Failpoints,
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Expect.Seed), 1)),
 	}
-	data, err := os.MkdirTemp("", "rollcall-chaos-") // not below Dir: what etcd stored is of no use afterwards
+	data, err := TempDir("data") // not below Dir: what etcd stored is of no use afterwards
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(data) })
-	w.Expect.Most = map[string]float64{unregistered: 0}
+	w.Expect.Most = map[string]float64{unregistered: 0, unviewed: 0}
 	maps.Copy(w.Expect.Most, cfg.Expect.Most)
 	w.nemesis = w.journal("nemesis")
 	w.nemesis.Tell(journal.Event{What: journal.Expecting, Expect: &w.Expect})
@@ -193,14 +194,16 @@ func (w *World) Proxied() []*faultproxy.Proxy {
 // AwaitShown waits until every one of the watchers shows so many instances.
 func (w *World) AwaitShown(watchers []*Process, instances int) {
 	w.T.Helper()
-	w.Await(fmt.Sprintf("every view shows %d instances", instances), time.Minute, func() bool {
-		for _, p := range watchers {
-			if !p.Shows(instances) {
-				return false
-			}
-		}
-		return true
-	})
+	w.Await(fmt.Sprintf("every view shows %d instances", instances), time.Minute, func() bool { return show(watchers, instances) })
+}
+
+// AttendShown is AwaitShown where nothing is lost if they do not.
+func (w *World) AttendShown(watchers []*Process, instances int, d time.Duration) bool {
+	return w.Attend(d, func() bool { return show(watchers, instances) })
+}
+
+func show(watchers []*Process, instances int) bool {
+	return !slices.ContainsFunc(watchers, func(p *Process) bool { return !p.Shows(instances) })
 }
 
 // Await waits for what must come for the scenario to go on; without it the run says nothing.
@@ -208,8 +211,19 @@ func (w *World) Await(what string, d time.Duration, cond func() bool) {
 	w.T.Helper()
 	if !w.Attend(d, cond) {
 		w.keepLogs()
-		w.T.Fatalf("waited %v in vain until %s", d, what)
+		w.T.Fatalf("waited %v in vain until %s%s\nthe journals and logs are in %s", d, what, w.complaints(), w.Dir)
 	}
+}
+
+// complaints are the errors with which calls of the processes failed that have not succeeded since.
+func (w *World) complaints() string {
+	var said strings.Builder
+	for _, p := range w.processes {
+		if e := p.Last(journal.Registered); e.Err != "" {
+			fmt.Fprintf(&said, "\n  %s: %s", p.Name, e.Err)
+		}
+	}
+	return said.String()
 }
 
 // Attend waits for what should come, and tells whether it has. Whether it had to is for the judge to say.
@@ -290,16 +304,10 @@ func (w *World) Measured(name string, value float64) {
 func (w *World) Finish(watchers []*Process, instances int) ([]judge.Violation, []journal.Event) {
 	w.T.Helper()
 	w.nemesis.Tell(journal.Event{What: journal.Quiet})
-	w.Attend(w.Expect.Converge, func() bool {
-		for _, p := range watchers {
-			if !p.Shows(instances) {
-				return false
-			}
-		}
-		return true
-	})
+	w.AttendShown(watchers, instances, w.Expect.Converge)
 	w.Last(500 * time.Millisecond) // what is wrong now may have been right a moment ago only
 	w.Measured(unregistered, w.unregistered())
+	w.Measured(unviewed, w.unviewed(watchers))
 	w.sync()
 	w.nemesis.Tell(journal.Event{What: journal.Done})
 	for _, p := range w.processes {
@@ -332,6 +340,19 @@ func (w *World) unregistered() float64 {
 	for _, p := range w.processes {
 		if p.Runs() {
 			n += p.unanswered()
+		}
+	}
+	return float64(n)
+}
+
+// unviewed is another: the judge knows only those watchers that have told a view.
+const unviewed = "watchers that never had a view"
+
+func (w *World) unviewed(watchers []*Process) float64 {
+	n := 0
+	for _, p := range watchers {
+		if p.Last(journal.Viewed).What == "" {
+			n++
 		}
 	}
 	return float64(n)

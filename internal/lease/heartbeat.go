@@ -130,6 +130,7 @@ func (p *pulse) once() (ttl int64, err error) {
 	}
 	if p.k.ctx.Err() == nil { // not when it is we who end it: others go on using the connection
 		err = fmt.Errorf("%s: %w", p.conn.Endpoint, err)
+		p.k.Logger.Debug("heartbeat failed, trying again elsewhere", "lease", p.l.id, "err", err)
 		p.reopen(err, hung, began)
 	}
 	return ttl, err
