@@ -23,16 +23,22 @@ func meddlings() []scenario {
 			Visible: 5 * time.Second, Back: time.Second, Converge: 8 * time.Second, Close: 15 * time.Second, Unreadable: true,
 		},
 		play: func(_ testing.TB, w *world.World) ([]*world.Process, int) {
-			w.Instances(9, "-updates", "150ms")
-			watchers := w.Watchers(2, 9)
-			for i := range 9 {
+			w.Instances(9)
+			for i := range 3 {
+				w.Register(fmt.Sprintf("updating%d", i), "-updates", "150ms")
+			}
+			watchers := w.Watchers(2, 12)
+			for i := range 12 {
 				id := fmt.Sprintf("i%d", i)
+				if i >= 9 {
+					id = fmt.Sprintf("updating%d", i-9)
+				}
 				w.Meddled(id)
 				meddle(w, i%3, key(id))
 				w.Last(w.Between(100*time.Millisecond, 500*time.Millisecond))
 			}
 			w.Last(2 * time.Second)
-			return watchers, 9
+			return watchers, 12
 		},
 	}, {
 		name: "hostile-values", ttl: ttl, quick: true, without: "skip",
