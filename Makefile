@@ -11,9 +11,7 @@ endif
 # git refuses to describe a work tree of another user, and then Go refuses to build in it.
 STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
 
-# An operator's own etcd, by a path from here.
 PROGRAMS := $(if $(ETCD),ETCD=$(abspath $(ETCD))) $(if $(ETCDUTL),ETCDUTL=$(abspath $(ETCDUTL)))
-
 .PHONY: help build run test check lint fmt tidy bench sim chaos soak deps
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +31,7 @@ check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short -parallel 8 $$(go list ./... | grep -v /simulation$$) && go test -short ./internal/simulation
 lint: ## gofumpt, go vet and staticcheck
 	@out=$$($(TOOL) gofumpt -l .) && test -z "$$out" || { echo "not formatted, see make fmt: $$out"; exit 1; }
-	go vet ./... && $(TOOL) staticcheck ./...
-	@$(MAKE) -C chaos lint
+	go vet ./... && $(TOOL) staticcheck ./... && $(MAKE) -C chaos lint
 fmt: ## format the code
 	$(TOOL) gofumpt -w .
 tidy: ## tidy the go.mod files
@@ -48,6 +45,6 @@ chaos: ## hurt real clusters, in an hour: make chaos SCENARIO=hung-leader, make 
 soak: ## faults by chance for as long as you say: make soak FOR=4h
 	@$(MAKE) -C chaos soak $(PROGRAMS)
 deps: ## install what the tests use beyond Go (a C compiler, strace, ip, nft), by apt, if root or if sudo needs no password
-	@test -n "$(RACE)" && command -v strace ip nft >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
+	@{ test -n "$(RACE)" && command -v strace && command -v ip && command -v nft; } >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
 		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qqy gcc libc6-dev strace iproute2 nftables; } || \
 		{ echo "deps: a C compiler, strace, ip or nft is missing and cannot be installed here"; test "$(CI)" != true; }
