@@ -75,14 +75,22 @@ func ail(w *world.World, point, term string, d time.Duration, members ...*cluste
 	}
 }
 
-// frail has each member of a cluster run an etcd with failpoints, which listens for what is to fail.
-func frail(t *testing.T, o cluster.Options, addrs []string) cluster.Options {
+// frail has each member of a cluster run an etcd with failpoints, and returns where each listens for what is to fail.
+func frail(t *testing.T, o cluster.Options) (cluster.Options, []string) {
 	t.Helper()
 	etcd, err := failpoints.Etcd(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	var addrs []string
+	for range 3 {
+		addr, err := cluster.FreePort("127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs = append(addrs, addr)
+	}
 	o.Etcd = etcd
 	o.Env = func(i int) []string { return []string{failpoints.EnvHTTP + "=" + addrs[i]} }
-	return o
+	return o, addrs
 }
