@@ -7,6 +7,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/rollcall-io/rollcall/internal/without"
 )
 
 // ClientConfig returns an etcd client configuration for the given endpoints, tuned for discovery; change what you like,
@@ -16,9 +18,13 @@ import (
 // is back. It pings an idle-looking connection every 10 s, the least gRPC allows, so that a member that hangs is
 // noticed. The etcd client logs nothing: what matters is logged by the registry, see [WithLogger].
 func ClientConfig(endpoints ...string) clientv3.Config {
+	ping := 10 * time.Second
+	if without.Watchdog {
+		ping = 0
+	}
 	return clientv3.Config{
 		Endpoints:            endpoints,
-		DialKeepAliveTime:    10 * time.Second,
+		DialKeepAliveTime:    ping,
 		DialKeepAliveTimeout: 3 * time.Second,
 		Logger:               zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{

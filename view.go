@@ -36,7 +36,7 @@ type Update struct {
 	Prev     *Instance // as it was in the view before; nil for Add. Modify with another Incarnation is a restart
 
 	// Expired is set on a Delete without a goodbye: the lease ran out, or somebody else removed the key. Not set, the
-	// instance said that it was leaving, or the watcher was too far behind, by dozens of views, to be told.
+	// instance said that it was leaving, or the watcher was too far behind, by dozens of views or a thousand updates, to be told.
 	Expired bool
 }
 

@@ -179,7 +179,7 @@ func (l *Line) Close() {
 // below the shortest lease, since a lease that etcd kept through an outage must be renewed soon after it.
 func Backoff(n int) time.Duration {
 	if without.Backoff {
-		return min(time.Second<<min(n, 7), 2*time.Minute)
+		return []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 100 * time.Second}[min(n, 3)]
 	}
 	d := min(100*time.Millisecond<<min(n, 8), time.Second)
 	return d/2 + rand.N(d/2)

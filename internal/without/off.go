@@ -8,13 +8,13 @@
 package without
 
 const (
-	// Watchdog is what gives up on a heartbeat that is not answered.
+	// Watchdog is what gives up on a heartbeat that is not answered, and on a connection that no ping is answered on.
 	Watchdog = false
 	// Patience is what gives a slow etcd time to answer heartbeats and writes.
 	Patience = false
 	// Reopen is what puts heartbeats on a fresh stream when theirs has broken.
 	Reopen = false
-	// Backoff is the short one between tries; without it there is gRPC's, which grows to two minutes.
+	// Backoff is the short one between tries; without it there is one that grows as long as gRPC's can.
 	Backoff = false
 	// Regrant is what registers again when a lease was lost.
 	Regrant = false
