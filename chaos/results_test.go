@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-io/rollcall/chaos/world"
 )
 
 // results is what all runs of one start of the suite found, for the page.
@@ -108,6 +110,9 @@ func (o outcome) broken() string {
 func (o outcome) loads() string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(o.figures.Load)) {
+		if o.figures.Load[name] == 0 && (name == world.Unregistered || name == world.Unviewed) {
+			continue
+		}
 		all = append(all, fmt.Sprintf("%s: %.3g", name, o.figures.Load[name]))
 	}
 	return strings.Join(all, "; ")

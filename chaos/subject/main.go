@@ -47,11 +47,12 @@ func main() {
 	}
 }
 
-func run(args []string) error {
-	if len(args) == 0 {
-		return errors.New("say what to do: register or watch")
+// parse reads what the process is to be, register or watch, and its flags.
+func parse(args []string) (role string, s *settings, err error) {
+	if len(args) == 0 || args[0] != "register" && args[0] != "watch" {
+		return "", nil, errors.New("say what to do: register or watch")
 	}
-	role, s := args[0], settings{}
+	role, s = args[0], new(settings)
 	f := flag.NewFlagSet(role, flag.ContinueOnError)
 	f.StringVar(&s.name, "name", "subject", "what the journal calls this process")
 	f.StringVar(&s.endpoints, "endpoints", "127.0.0.1:2379", "etcd's members, host:port with commas between them")
@@ -73,10 +74,18 @@ func run(args []string) error {
 	f.DurationVar(&s.after, "after", 0, "how long after the start the second service's turn comes")
 	f.DurationVar(&s.usage, "usage", 0, "how often to tell what this process uses; 0: never")
 	if err := f.Parse(args[1:]); err != nil {
-		return err
+		return "", nil, err
 	}
 	if s.then != "" && role == "register" && (s.count != 1 || s.addr2 == "") {
-		return errors.New("a second service wants an -addr2, and a -count of 1")
+		return "", nil, errors.New("a second service wants an -addr2, and a -count of 1")
+	}
+	return role, s, nil
+}
+
+func run(args []string) error {
+	role, s, err := parse(args)
+	if err != nil {
+		return err
 	}
 	j := journal.NewWriter(os.Stdout, s.name)
 	orphaned := make(chan struct{})
@@ -92,13 +101,10 @@ func run(args []string) error {
 	defer stop()
 	j.Tell(journal.Event{What: journal.Started})
 	var wg sync.WaitGroup
-	switch role {
-	case "register":
+	if role == "register" {
 		wg.Go(func() { s.register(ctx, reg, j) })
-	case "watch":
+	} else {
 		wg.Go(func() { s.watch(ctx, reg, j) })
-	default:
-		return fmt.Errorf("%s is neither register nor watch", role)
 	}
 	if s.then != "" {
 		wg.Go(func() { s.second(ctx, role, reg, j) })

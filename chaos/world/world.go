@@ -76,7 +76,7 @@ func New(t testing.TB, cfg Config) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(data) })
-	w.Expect.Most = map[string]float64{unregistered: 0, unviewed: 0}
+	w.Expect.Most = map[string]float64{Unregistered: 0, Unviewed: 0}
 	maps.Copy(w.Expect.Most, cfg.Expect.Most)
 	w.nemesis = w.journal("nemesis")
 	w.nemesis.Tell(journal.Event{What: journal.Expecting, Expect: &w.Expect})
@@ -306,8 +306,8 @@ func (w *World) Finish(watchers []*Process, instances int) ([]judge.Violation, [
 	w.nemesis.Tell(journal.Event{What: journal.Quiet})
 	w.AttendShown(watchers, instances, w.Expect.Converge)
 	w.Last(500 * time.Millisecond) // what is wrong now may have been right a moment ago only
-	w.Measured(unregistered, w.unregistered())
-	w.Measured(unviewed, w.unviewed(watchers))
+	w.Measured(Unregistered, w.unregistered())
+	w.Measured(Unviewed, w.unviewed(watchers))
 	w.sync()
 	w.nemesis.Tell(journal.Event{What: journal.Done})
 	for _, p := range w.processes {
@@ -332,8 +332,8 @@ func (w *World) Finish(watchers []*Process, instances int) ([]judge.Violation, [
 	return judge.Check(events), events
 }
 
-// unregistered is a figure of every run: none may be left that wants to register and cannot.
-const unregistered = "instances that could not register"
+// Unregistered is a figure of every run: none may be left that wants to register and cannot.
+const Unregistered = "instances that could not register"
 
 func (w *World) unregistered() float64 {
 	n := 0
@@ -345,8 +345,8 @@ func (w *World) unregistered() float64 {
 	return float64(n)
 }
 
-// unviewed is another: the judge knows only those watchers that have told a view.
-const unviewed = "watchers that never had a view"
+// Unviewed is another: the judge knows only those watchers that have told a view.
+const Unviewed = "watchers that never had a view"
 
 func (w *World) unviewed(watchers []*Process) float64 {
 	n := 0
