@@ -119,8 +119,11 @@ func (o outcome) loads() string {
 }
 
 func seconds(d time.Duration) string {
-	if d == 0 {
+	switch {
+	case d == 0:
 		return "0"
+	case d < 50*time.Millisecond:
+		return "< 0.1 s"
 	}
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
