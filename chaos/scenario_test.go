@@ -48,8 +48,8 @@ func scenarios() []scenario {
 	return all
 }
 
-// chosen are the scenarios that were asked for. None is a mistake.
-func chosen(t *testing.T) []scenario {
+// chosen are the scenarios that were asked for, of those that are wanted here. A name that none has is a mistake.
+func chosen(t *testing.T, wanted func(scenario) bool) []scenario {
 	t.Helper()
 	only, err := regexp.Compile(*onlyFlag)
 	if err != nil {
@@ -57,13 +57,17 @@ func chosen(t *testing.T) []scenario {
 	}
 	var some []scenario
 	var names []string
+	named := false
 	for _, s := range scenarios() {
 		names = append(names, s.name)
 		if only.MatchString(s.name) {
-			some = append(some, s)
+			named = true
+			if wanted(s) {
+				some = append(some, s)
+			}
 		}
 	}
-	if len(some) == 0 {
+	if !named {
 		t.Fatalf("no scenario matches %q; there are: %s", *onlyFlag, strings.Join(names, ", "))
 	}
 	return some
@@ -91,14 +95,10 @@ func enter(t *testing.T, alone bool) {
 
 // What is promised holds in every scenario.
 func TestScenarios(t *testing.T) {
-	for _, s := range chosen(t) {
+	for _, s := range chosen(t, func(s scenario) bool {
+		return s.quick || *allFlag && (s.name != soakName || *soakFlag > 0)
+	}) {
 		t.Run(s.name, func(t *testing.T) {
-			if !s.quick && !*allFlag {
-				t.Skip("not part of make test: make chaos runs it")
-			}
-			if s.name == soakName && *soakFlag == 0 {
-				t.Skip("it takes as long as you say: make soak")
-			}
 			if !s.alone {
 				t.Parallel()
 			}
@@ -111,12 +111,13 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// samples are the scenarios that make test, too, plays without their protection: two short ones, of an instance and of a
+// watcher, to see that there is such a thing as failing.
+var samples = []string{"killed-instance", "compact-while-cut"}
+
 // Each scenario fails when the protection is taken out that it is about: it can see what it is there to see.
 func TestWithout(t *testing.T) {
-	if !*allFlag {
-		t.Skip("not part of make test: make chaos runs it")
-	}
-	for _, s := range chosen(t) {
+	for _, s := range chosen(t, func(s scenario) bool { return *allFlag || slices.Contains(samples, s.name) }) {
 		t.Run(s.name, func(t *testing.T) {
 			if !s.alone {
 				t.Parallel()

@@ -20,9 +20,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The first run builds the server, which takes a minute and the module proxy.
 func TestAFailpointHoldsWritesUntilItIsCleared(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds an etcd")
-	}
 	began := time.Now()
 	etcd, err := failpoints.Etcd(t.Context())
 	if err != nil {
