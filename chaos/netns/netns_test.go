@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -258,6 +259,34 @@ func TestNetworksAreGoneWithTheirTestAndDoNotMeet(t *testing.T) {
 			t.Errorf("interface %s remains", name)
 		}
 	}
+}
+
+func TestNetworksMadeAtTheSameTimeNeverTakeTheSameNumber(t *testing.T) {
+	t.Parallel()
+	if err := Available(); err != nil {
+		New(t, 1) // says why, and skips or fails
+	}
+	const many = 60
+	var mu sync.Mutex
+	taken := make(map[int]bool)
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {
+			name, octet, err := claim()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { _ = remove(name) })
+			mu.Lock()
+			defer mu.Unlock()
+			if taken[octet] {
+				t.Errorf("number %d is taken twice", octet)
+			}
+			taken[octet] = true
+		})
+	}
+	wg.Wait()
 }
 
 func TestNetworksOfDeadProcessesAreRemoved(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -19,11 +20,20 @@ const (
 	directory = "/var/run/netns"
 )
 
+// claims counts the numbers this process has tried, from a random one: two of its own networks never try the same one at
+// the same time, nor one that is still being removed.
+var claims atomic.Uint32
+
+func init() { claims.Store(rand.Uint32N(octets)) }
+
+// octets is how many third numbers there are: 1 to 254.
+const octets = 254
+
 // claim finds a third number for the addresses that no other network of ours has, and makes the first namespace, which
 // takes it: of two processes that do so at the same time, at least one sees the other's, and tries another number.
 func claim() (name string, octet int, err error) {
 	for {
-		octet := 1 + rand.IntN(254)
+		octet := 1 + int(claims.Add(1)%octets)
 		name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), octet)
 		others := fmt.Sprintf("%s*-%d-bridge", prefix, octet)
 		if len(namespaces(others)) > 0 {
