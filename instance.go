@@ -46,7 +46,7 @@ type Instance struct {
 
 	Addrs    map[string]string // further addresses by name, each host:port, such as "http"
 	Metadata map[string]string // free for the service's own use; no secrets, everybody can read it
-	Zone     string            // where it runs
+	Zone     string            // where it runs; default: the registry's, see WithZone
 	Version  string            // what it runs
 	Weight   int               // share of calls relative to the others; 0 means DefaultWeight
 	State    State             // "" means StateServing

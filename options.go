@@ -2,8 +2,12 @@ package rollcall
 
 import (
 	"log/slog"
+	"os"
 	"time"
 )
+
+// zoneVariable is the environment variable that names the zone of a process whose program does not.
+const zoneVariable = "ROLLCALL_ZONE"
 
 // Option configures a registry.
 type Option func(*settings)
@@ -14,6 +18,7 @@ type settings struct {
 	relay       *relay
 	suspicion   time.Duration
 	snapshotDir string
+	zone        *string // nil: as the environment says
 	garbage     *garbage
 	err         error // of the first bad option; every call on the registry returns it
 }
@@ -25,6 +30,9 @@ func newSettings(opts []Option) settings {
 		if opt != nil {
 			opt(&s)
 		}
+	}
+	if s.zone == nil {
+		s.setZone(zoneVariable, os.Getenv(zoneVariable))
 	}
 	s.relay = newRelay()
 	s.logger = slog.New(relayed{s.relay, s.logger.Handler()})
@@ -92,6 +100,24 @@ func WithSuspicion(d time.Duration) Option {
 // carry a checksum; what cannot be read or written is logged and done without. The default is "": no snapshots.
 func WithSnapshotDir(dir string) Option {
 	return func(s *settings) { s.snapshotDir = dir }
+}
+
+// WithZone names the zone that this process runs in: callers prefer instances of their own zone, and an instance that this
+// registry registers without a zone gets it. "" says that it runs in none. A zone is at most 253 bytes of UTF-8 without
+// spaces and control characters.
+//
+// The default is the environment variable ROLLCALL_ZONE. It is not looked at when the option is given.
+func WithZone(zone string) Option {
+	return func(s *settings) { s.setZone("zone", zone) }
+}
+
+// setZone takes a zone that the named setting has.
+func (s *settings) setZone(setting, zone string) {
+	s.zone = &zone
+	if zone == "" || s.err != nil {
+		return
+	}
+	s.err = validateLabel(setting, zone)
 }
 
 // RegisterOption configures one registration.

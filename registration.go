@@ -1,6 +1,7 @@
 package rollcall
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -34,11 +35,17 @@ func (r *Registry) newRegistration(service string, inst Instance, s registerSett
 	inst.TTL, inst.Incarnation, inst.Holder = s.ttl, rand.Text(), r.holder
 	inst.Registered = time.Now().UTC().Truncate(time.Second)
 	inst.Revision, inst.CreateRevision, inst.unknown = 0, 0, nil
-	inst.withDefaults()
+	r.complete(&inst)
 	if err := inst.validate(); err != nil {
 		return nil, err
 	}
 	return &Registration{registry: r, service: service, inst: inst}, nil
+}
+
+// complete fills what a registrant left out.
+func (r *Registry) complete(inst *Instance) {
+	inst.withDefaults()
+	inst.Zone = cmp.Or(inst.Zone, r.Zone())
 }
 
 // begin writes the instance for the first time.
@@ -107,7 +114,7 @@ func (g *Registration) want(change func(*Instance)) error {
 	change(next)
 	next.ID, next.TTL, next.Incarnation, next.Holder = g.inst.ID, g.inst.TTL, g.inst.Incarnation, g.inst.Holder
 	next.Registered, next.Revision, next.CreateRevision, next.unknown = g.inst.Registered, 0, 0, nil
-	next.withDefaults()
+	g.registry.complete(next)
 	next = next.Clone() // change may keep what it was given
 	if err := next.validate(); err != nil {
 		return err

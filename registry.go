@@ -131,6 +131,9 @@ func (r *Registry) fleet() int {
 	return n
 }
 
+// Zone returns the zone that this process runs in, "" for none: see [WithZone].
+func (r *Registry) Zone() string { return *r.zone }
+
 // Register makes an instance visible and keeps it visible: under a lease that is renewed by heartbeats, granted again
 // when it is lost, without end, until [Registration.Deregister] or [Registry.Close]. It returns when etcd has confirmed
 // the write, so that every view from then on has the instance.

@@ -97,11 +97,14 @@ func (v *View) Since(prev *View) []Update {
 
 func compareID(i *Instance, id string) int { return strings.Compare(i.ID, id) }
 
-// diff walks two slices sorted by id. In another era even what looks the same is another write.
+// diff walks two slices sorted by id. In another era even what looks the same is another write. What the two share, mostly
+// nearly all, are the same pointers: those are passed over without a look at what they point to.
 func diff(from, to []*Instance, sameEra bool) []Update {
 	var updates []Update
 	for len(from) > 0 || len(to) > 0 {
 		switch {
+		case len(from) > 0 && len(to) > 0 && from[0] == to[0]:
+			from, to = from[1:], to[1:]
 		case len(from) == 0 || len(to) > 0 && to[0].ID < from[0].ID:
 			updates = append(updates, Update{Op: Add, Instance: to[0]})
 			to = to[1:]
@@ -109,7 +112,7 @@ func diff(from, to []*Instance, sameEra bool) []Update {
 			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
 			from = from[1:]
 		default:
-			if from[0] != to[0] && (!sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect) {
+			if !sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect {
 				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
 			}
 			from, to = from[1:], to[1:]

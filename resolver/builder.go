@@ -6,6 +6,17 @@
 //
 // Most programs want the front door instead, rollcallgrpc.NewClient, which also chooses a load-balancing policy.
 //
+// # Targets
+//
+// A target may select among the instances of its service, by the zone and the version that they registered with:
+//
+//	rollcall:///jie-test?version=v2
+//	rollcall:///jie-test?zone=eu-1a&zone=eu-1b&version=v2
+//
+// A parameter that is repeated takes any of its values, different parameters must all be met. A service of which the
+// target selects no instance is an empty one. Other parameters, empty values and a value that is given twice are refused:
+// the channel's calls fail with Unavailable and say which and why. See [Validate].
+//
 // # What a channel can rely on
 //
 //   - Creating or waking a channel never waits for etcd and never fails because of it. Calls wait for the first view by
@@ -14,20 +25,24 @@
 //   - Once there are instances, etcd's absence never takes them away: the channel keeps the last that was known.
 //   - A service without instances is not an error of etcd: its calls fail at once with Unavailable.
 //   - What the channel gets are the instances that serve (all, if none does), each once per address, suspects
-//     ([rollcall.Instance.Suspect]) included: one whose connection stands is called, one that is dead is not. Everything known about one comes with its endpoint, see [InstanceOf].
+//     ([rollcall.Instance.Suspect]) included: one whose connection stands is called, one that is dead is not. Everything
+//     known about one comes with its endpoint, see [InstanceOf].
 //   - The first change is passed on at once. Those that follow are gathered for 5 ms and 10 µs per instance, at most
 //     100 ms: a burst is one update, and nothing is later than that. A change that a channel cannot see, such as the new
 //     lease of an instance, is not passed on.
+//   - All channels of a process to one target of one registry share what they are sent, and the work of making it: a
+//     further channel costs what gRPC does with it. None waits for another. One that comes back from gRPC's idle mode
+//     within 30 s finds the endpoints that it had.
 //
 // Any standard policy (round_robin, ring_hash_experimental, …) works on these endpoints. A proxy named by HTTPS_PROXY
 // makes gRPC rewrite them, without what is known about the instances: dial with [grpc.WithNoProxy].
 package resolver
 
 import (
-	"context"
 	"net/url"
 
 	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/endpoints"
 	"google.golang.org/grpc/resolver"
 )
 
@@ -74,24 +89,28 @@ func (b *builder) OverrideAuthority(target resolver.Target) string {
 // Build starts the one goroutine that serves the channel. It never fails: gRPC would not try again until the channel has
 // been idle for half an hour. What is wrong is reported to the channel instead.
 func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	c := &channel{cc: cc, cancel: cancel}
+	c := newChannel(cc)
 	if b.serviceConfig != "" && !opts.DisableServiceConfig {
 		c.serviceConfig = cc.ParseServiceConfig(b.serviceConfig)
 	}
-	service, err := parseTarget(target)
-	if err == nil && b.reg == nil {
+	sel, err := parseTarget(target)
+	switch {
+	case err != nil:
+		err = plain(err)
+	case b.reg == nil:
 		err = errNoRegistry
 	}
-	c.running.Go(func() {
-		if err != nil {
-			cc.ReportError(err)
-			return
-		}
-		w := b.reg.Watch(service)
-		defer w.Close()
-		c.next = w.Next
-		c.run(ctx)
-	})
+	if err != nil {
+		c.running.Go(func() { cc.ReportError(err) })
+		return c, nil
+	}
+	c.begin(shared, b.reg, sel, func() watcher { return b.reg.Watch(sel.service) })
 	return c, nil
 }
+
+// InstanceOf returns what is known about the instance behind an endpoint, for load-balancing policies. It returns false
+// for an endpoint that does not come from this package.
+//
+// The instance is shared and must not be changed. Its TTL, Holder, Registered, Revision and CreateRevision may be older
+// than etcd's: nothing else having changed, the channel is not told.
+func InstanceOf(ep resolver.Endpoint) (*rollcall.Instance, bool) { return endpoints.InstanceOf(ep) }

@@ -36,7 +36,7 @@ func TestWhatIsWrongIsReportedAndNotReturned(t *testing.T) {
 		want   string
 	}{
 		{nil, "rollcall:///jie-test", "without a registry"},
-		{reg, "rollcall:///jie-test?zone=a", `"zone"`},
+		{reg, "rollcall:///jie-test?env=a", `"env"`},
 		{rollcall.New(nil), "rollcall:///jie-test", "client"},
 		{reg, "rollcall:///-jie", "a service name is"},
 	} {

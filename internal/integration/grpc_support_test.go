@@ -83,13 +83,13 @@ func (g *greeter) Close() error   { return g.lis.Close() }
 func (g *greeter) Addr() net.Addr { return g.lis.Addr() }
 
 // newGreeter makes a server that listens and does not serve yet.
-func newGreeter(t *testing.T) *greeter {
+func newGreeter(t *testing.T, opts ...grpc.ServerOption) *greeter {
 	t.Helper()
 	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &greeter{addr: lis.Addr().String(), lis: lis, srv: grpc.NewServer()}
+	g := &greeter{addr: lis.Addr().String(), lis: lis, srv: grpc.NewServer(opts...)}
 	pb.RegisterGreeterServer(g.srv, g)
 	return g
 }
@@ -109,6 +109,29 @@ func (g *greeter) serve(t *testing.T, reg *rollcall.Registry, opts ...rollcallgr
 	t.Cleanup(func() {
 		stop()
 		g.wait(t)
+	})
+	return g
+}
+
+// register has the server run as an instance that the test steers itself.
+func (g *greeter) register(t *testing.T, reg *rollcall.Registry, inst rollcall.Instance) *rollcall.Registration {
+	t.Helper()
+	g.run(t)
+	inst.Addr = g.addr
+	return register(t, reg, grpcService, inst)
+}
+
+// run has the server run without being registered, until the test ends at the latest.
+func (g *greeter) run(t *testing.T) *greeter {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = g.srv.Serve(g)
+	}()
+	t.Cleanup(func() {
+		g.srv.Stop()
+		<-ended
 	})
 	return g
 }

@@ -19,9 +19,11 @@ var rooms = map[string]struct {
 	"internal/follow":      {own: []string{"internal/wire", "internal/without"}, outside: engine},
 	"internal/wire":        {own: []string{"internal/without"}, outside: engine},
 	"internal/without":     {},
+	"internal/endpoints":   {own: []string{"."}, outside: []string{"google.golang.org/grpc"}},
 	"naming":               {own: []string{"."}, outside: []string{"go.etcd.io/etcd/client/v3", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},
-	"resolver":             {own: []string{"."}, outside: []string{"google.golang.org/grpc"}},
-	"rollcallgrpc":         {own: []string{".", "resolver"}, outside: []string{"google.golang.org/grpc"}},
+	"resolver":             {own: []string{".", "internal/endpoints"}, outside: []string{"google.golang.org/grpc"}},
+	"balancer":             {own: []string{".", "internal/endpoints"}, outside: []string{"google.golang.org/grpc"}},
+	"rollcallgrpc":         {own: []string{".", "resolver", "balancer"}, outside: []string{"google.golang.org/grpc"}},
 	"internal/server":      {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/demo":        {own: []string{".", "rollcallgrpc", "internal/server"}, outside: []string{"google.golang.org/grpc"}},
 	"internal/etcdtest":    {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/goleak", "go.uber.org/zap", "google.golang.org/grpc"}},
@@ -43,7 +45,7 @@ var engine = []string{
 }
 
 // library is what a program links that registers and discovers.
-var library = []string{".", "internal/lease", "internal/follow", "internal/wire", "internal/without", "naming", "resolver", "rollcallgrpc", "examples/client", "examples/server"}
+var library = []string{".", "internal/lease", "internal/follow", "internal/wire", "internal/without", "internal/endpoints", "naming", "resolver", "balancer", "rollcallgrpc", "examples/client", "examples/server"}
 
 // What may not be linked, however many imports away.
 var bans = []struct {

@@ -1,0 +1,177 @@
+package integration
+
+import (
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
+
+	_ "github.com/rollcall-io/rollcall/balancer"
+)
+
+// countedPrefix before the name of a load-balancing policy means that policy, with its events counted.
+const countedPrefix = "counted."
+
+func init() {
+	balancer.Register(bareBuilder{})
+	balancer.Register(countedBuilder{bareBuilder{}})
+	for _, name := range []string{"round_robin", "rollcall"} {
+		if b := balancer.Get(name); b != nil {
+			balancer.Register(countedBuilder{b})
+		}
+	}
+}
+
+// counts is what the counted policy of a channel is told, and what it says.
+type counts struct {
+	updates atomic.Int64         // by the resolver, completely dealt with
+	ready   atomic.Int64         // connections that are READY
+	dials   atomic.Int64         // connections that were begun
+	pickers atomic.Int64         // that were published
+	last    atomic.Int64         // when the last event was, in Unix nanoseconds
+	news    chan struct{}        // has room for the word that something happened
+	addrs   sync.Map             // of the SubConns
+	picker  func(balancer.State) // told of every picker; may be nil
+}
+
+func newCounts() *counts { return &counts{news: make(chan struct{}, 1)} }
+
+func (c *counts) happened() {
+	c.last.Store(time.Now().UnixNano())
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+// until waits for events until a condition holds, and returns false if it does not in a minute.
+func (c *counts) until(cond func() bool) bool {
+	for late := time.After(time.Minute); !cond(); {
+		select {
+		case <-c.news:
+		case <-late:
+			return false
+		}
+	}
+	return true
+}
+
+// counting is what the next channel with a counted policy counts in: gRPC builds policies by name, and tells them nothing.
+var counting atomic.Pointer[counts]
+
+// countedBuilder builds a policy between gRPC and which events are counted. What it is given it gives on unchanged.
+type countedBuilder struct{ balancer.Builder }
+
+func (c countedBuilder) Name() string { return countedPrefix + c.Builder.Name() }
+
+func (c countedBuilder) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
+	if p, ok := c.Builder.(balancer.ConfigParser); ok {
+		return p.ParseConfig(js)
+	}
+	return nil, nil
+}
+
+func (c countedBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+	counts := counting.Load()
+	return countedBalancer{c.Builder.Build(countedConn{cc, counts}, opts), counts}
+}
+
+type countedBalancer struct {
+	balancer.Balancer
+	*counts
+}
+
+func (c countedBalancer) UpdateClientConnState(s balancer.ClientConnState) error {
+	err := c.Balancer.UpdateClientConnState(s)
+	c.updates.Add(1)
+	c.happened()
+	return err
+}
+
+type countedConn struct {
+	balancer.ClientConn
+	*counts
+}
+
+func (c countedConn) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
+	told, was := opts.StateListener, false // a SubConn's states come one after the other
+	opts.StateListener = func(s balancer.SubConnState) {
+		told(s)
+		is := s.ConnectivityState == connectivity.Ready
+		if is && !was {
+			c.ready.Add(1)
+		}
+		if was && !is {
+			c.ready.Add(-1)
+		}
+		was = is
+		c.happened()
+	}
+	c.dials.Add(1)
+	//lint:ignore SA1019 gRPC deprecates no more than several addresses for one connection
+	conn, err := c.ClientConn.NewSubConn(addrs, opts)
+	if c.picker != nil {
+		c.addrs.Store(conn, addrs[0].Addr)
+	}
+	return conn, err
+}
+
+func (c countedConn) UpdateState(s balancer.State) {
+	c.ClientConn.UpdateState(s)
+	c.pickers.Add(1)
+	c.happened()
+	if c.picker != nil {
+		c.picker(s)
+	}
+}
+
+// bareBuilder builds the policy "bare", the least that connects to every endpoint: it picks nothing and publishes nothing.
+type bareBuilder struct{}
+
+func (bareBuilder) Name() string { return "bare" }
+
+func (bareBuilder) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
+	return &bareBalancer{cc: cc, conns: map[string]balancer.SubConn{}}
+}
+
+type bareBalancer struct {
+	cc    balancer.ClientConn
+	conns map[string]balancer.SubConn // by address
+}
+
+func (b *bareBalancer) UpdateClientConnState(s balancer.ClientConnState) error {
+	listed := make(map[string]bool, len(s.ResolverState.Endpoints))
+	for _, ep := range s.ResolverState.Endpoints {
+		addr := ep.Addresses[0].Addr
+		listed[addr] = true
+		if b.conns[addr] != nil {
+			continue
+		}
+		//lint:ignore SA1019 as above
+		conn, err := b.cc.NewSubConn(ep.Addresses, balancer.NewSubConnOptions{StateListener: func(balancer.SubConnState) {}})
+		if err != nil {
+			return err
+		}
+		b.conns[addr] = conn
+		conn.Connect()
+	}
+	for addr, conn := range b.conns {
+		if !listed[addr] {
+			conn.Shutdown()
+			delete(b.conns, addr)
+		}
+	}
+	return nil
+}
+
+func (b *bareBalancer) ResolverError(error) {}
+func (b *bareBalancer) ExitIdle()           {}
+func (b *bareBalancer) Close()              {}
+
+// UpdateSubConnState is never called: every connection has a listener of its own.
+func (b *bareBalancer) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}

@@ -1,0 +1,149 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/endpoints"
+)
+
+// patience is how long channels wait for a first view before their calls are told that there is none.
+const patience = 2 * time.Second
+
+var errPatience = fmt.Errorf("no view within %v", patience)
+
+// watcher is what a source follows a service with: a [rollcall.Watcher].
+type watcher interface {
+	Next(ctx context.Context) (*rollcall.View, error)
+	Close()
+}
+
+// source follows a selection of a service's instances for all channels that ask for it: each view is reduced once, and
+// all channels are sent the same endpoints.
+type source struct {
+	key    key
+	users  int // guarded by the sources' mu
+	cancel context.CancelFunc
+	done   chan struct{} // closed when its goroutine has ended
+
+	knowledge // touched by the goroutine only, while that runs
+
+	mu      sync.Mutex
+	now     state         // written by the goroutine only
+	changed chan struct{} // closed and replaced with each new state
+}
+
+// knowledge is what one view is made of the next from.
+type knowledge struct {
+	reducer *endpoints.Reducer
+	last    *rollcall.View // what the reducer was given last, without its Updates; nil before the first
+}
+
+// state is what there is to tell a channel.
+type state struct {
+	view  *endpoints.View // the newest; nil before the first
+	err   error           // what is to be reported; while there is a view only what ended the source
+	ended bool            // nothing will follow
+}
+
+// state returns the newest.
+func (s *source) state() state {
+	now, _ := s.follow()
+	return now
+}
+
+// follow returns the newest state and a channel that is closed when there is a newer one.
+func (s *source) follow() (state, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now, s.changed
+}
+
+func (s *source) publish(next state) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = next
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// end tells channels why nothing will follow. What they have they keep.
+func (s *source) end(err error) {
+	s.publish(state{view: s.now.view, err: plain(err), ended: true})
+}
+
+// run passes views on until ctx ends or the registry has no more, and returns which it was. gRPC processes an update at a cost
+// that grows with the instances: what changes shortly after one is gathered.
+func (s *source) run(ctx context.Context, w watcher) error {
+	defer w.Close()
+	var until time.Time // what comes is gathered
+	view, err := s.first(ctx, w)
+	for err == nil {
+		s.take(view)
+		if time.Now().Before(until) {
+			err = s.gather(ctx, w, until)
+		}
+		if next, changed := s.reducer.View(); changed || s.now.view == nil {
+			s.publish(state{view: next})
+			until = time.Now().Add(window(len(next.Instances)))
+		}
+		if err == nil {
+			view, err = w.Next(ctx)
+		}
+	}
+	return err
+}
+
+// gather takes what comes until a moment.
+func (s *source) gather(ctx context.Context, w watcher, until time.Time) error {
+	soon, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	for {
+		view, err := w.Next(soon)
+		if soon.Err() != nil && err != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.take(view)
+	}
+}
+
+// first waits for the first view, and has channels told if that takes long: their calls then fail, saying why, instead
+// of hanging. Those that wait for ready still do.
+func (s *source) first(ctx context.Context, w watcher) (*rollcall.View, error) {
+	soon, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	view, err := w.Next(soon)
+	if err == nil || soon.Err() == nil || ctx.Err() != nil {
+		return view, err
+	}
+	s.publish(state{err: plain(err)}) // names etcd's endpoints and what the last try met
+	return w.Next(ctx)
+}
+
+// take takes note of a view. A watcher's first adds every instance, which is not what changed for somebody who comes back.
+func (s *source) take(view *rollcall.View) {
+	updates := view.Updates
+	if s.now.view == nil && s.last != nil {
+		updates = view.Since(s.last)
+	}
+	last := *view
+	last.Updates = nil
+	s.last = &last
+	s.reducer.Take(updates)
+}
+
+// window is how long changes are gathered after an update of n instances. It grows as the update's cost.
+func window(n int) time.Duration {
+	return min(5*time.Millisecond+time.Duration(n)*10*time.Microsecond, 100*time.Millisecond)
+}
+
+// plain makes an error fit for ReportError: of an error that wraps a gRPC status, as etcd's do, gRPC would make the
+// status of the call, and fail even calls that wait for ready.
+func plain(err error) error { return errors.New("rollcall: " + err.Error()) }
