@@ -36,6 +36,12 @@ var (
 	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it: to register takes readwrite on the service's keys, " +
 		"to watch it read, to list services read on those of all")
 
+	// ErrNotFound says that there is no such policy or override.
+	ErrNotFound = errors.New("not found")
+
+	// ErrConflict is what every [ConflictError] is.
+	ErrConflict = errors.New("conflict")
+
 	// ErrInvalid is what every [InvalidError] is.
 	ErrInvalid = errors.New("invalid")
 
@@ -56,6 +62,25 @@ func (e *InvalidError) Error() string {
 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// ConflictError refuses a write because somebody else has written since.
+type ConflictError struct {
+	Wanted int64 // the revision that was to be replaced; 0: none
+	Found  int64 // the one that is there; 0: none
+}
+
+func (e *ConflictError) Error() string {
+	switch {
+	case e.Wanted == 0:
+		return fmt.Sprintf("somebody has written it already, at revision %d: read it, and decide again", e.Found)
+	case e.Found == 0:
+		return fmt.Sprintf("it was of revision %d, and somebody has deleted it: read it, and decide again", e.Wanted)
+	}
+	return fmt.Sprintf("it was of revision %d, and somebody has written it at %d: read it, and decide again", e.Wanted, e.Found)
+}
+
+// Is makes errors.Is(err, ErrConflict) true.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 // maxEcho bounds how much of a bad value an error repeats.
 const maxEcho = 100

@@ -47,6 +47,9 @@ type feed struct {
 	asking      bool        // doubt was called, and is not done with them all
 	settle      *time.Timer // looks at the suspects whose time is up; nil while there are none
 	ended       bool        // no timer any more
+	decided     *decisions  // what operators decided
+	known       bool        // that is known; until then no watcher is told of a view
+	answered    func()      // called when etcd has answered; must not block; nil for a feed that is nobody's
 }
 
 // delta is what one view changed over the one before it.
@@ -58,8 +61,8 @@ type delta struct {
 func newFeed(service, dir string, s settings) *feed {
 	return &feed{
 		service: service, dir: dir, logger: s.logger, changed: make(chan struct{}),
-		garbage: s.garbage,
-		guard:   guard{suspicion: s.suspicion, suspects: map[string]suspicion{}},
+		garbage: s.garbage, guard: newGuard(s.suspicion),
+		decided: noDecisions, known: true,
 	}
 }
 
@@ -78,18 +81,23 @@ func (f *feed) Read(key string, value []byte) any {
 
 // Apply implements [follow.Sink].
 func (f *feed) Apply(b follow.Batch) {
+	if f.answered != nil {
+		f.answered()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var before []*Instance
 	if f.view != nil {
 		before = f.view.Instances
 	}
-	updates := f.believe(before, f.reduce(before, b), b.Reset)
+	accepted := !b.Reset && b.Revision <= f.decided.accepted
+	f.guard.begin(b.Revision, b.Reset)
+	updates := f.steer(f.believe(before, f.reduce(before, b), b.Reset, accepted))
 	f.at = b.Header
 	if f.view != nil && len(updates) == 0 && !b.Reset {
 		return
 	}
-	next := &View{Service: f.service, Revision: b.Revision, Instances: applyUpdates(before, updates)}
+	next := &View{Service: f.service, Revision: b.Revision, Instances: applyUpdates(before, updates), Policy: f.decided.policy}
 	if f.view != nil {
 		next.era = f.view.era
 	}
@@ -233,9 +241,13 @@ func (f *feed) condition(since time.Time, err error) {
 	f.publish(&next, delta{})
 }
 
+// publish tells watchers of a view, as soon as it is known what operators decided.
 func (f *feed) publish(v *View, d delta) {
 	f.view = v
 	f.saved = time.Time{}
+	if !f.known {
+		return
+	}
 	f.seq++
 	f.ring = append(f.ring, d)
 	f.held += len(d.updates)

@@ -1,6 +1,8 @@
 package rollcall
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -8,8 +10,8 @@ import (
 )
 
 const (
-	// Fewer losses than this are never doubted: they are everyday crashes.
-	guardLeast = 3
+	// Fewer losses than this, and no more than this part of a service, are not doubted: they are everyday crashes.
+	guardLeast, guardPercent = 3, 50
 
 	// DefaultSuspicion is how long a doubted loss stays in the view as a suspect unless it is settled before.
 	DefaultSuspicion = 5 * time.Minute
@@ -23,7 +25,11 @@ const (
 //
 // It belongs to a feed, whose mu guards it.
 type guard struct {
-	suspicion time.Duration        // 0: everything is believed
+	own       time.Duration        // the suspicion that the program wants
+	suspicion time.Duration        // the one that counts; 0: everything is believed
+	least     int                  // losses that are doubted
+	percent   int                  // of the instances that may be lost without doubt
+	revision  int64                // as of which it judges
 	recent    []loss               // believed, within the last TTL
 	suspects  map[string]suspicion // by id
 }
@@ -31,13 +37,58 @@ type guard struct {
 // suspicion is what is known of a suspect.
 type suspicion struct {
 	until time.Time
-	asked bool // etcd was asked about its lease, once
-	reset bool // its loss was found when etcd's history broke: its lease tells nothing, it may have come back with a backup
+	since int64 // the revision as of which it is doubted
+	asked bool  // etcd was asked about its lease, once
+	reset bool  // its loss was found when etcd's history broke: its lease tells nothing, it may have come back with a backup
 }
 
 type loss struct {
 	inst *Instance
 	at   time.Time
+}
+
+func newGuard(own time.Duration) guard {
+	g := guard{own: own, suspects: map[string]suspicion{}}
+	g.follow(nil)
+	return g
+}
+
+// follow takes over what an operator decided.
+func (g *guard) follow(p *Policy) {
+	g.suspicion, g.least, g.percent = g.own, guardLeast, guardPercent
+	if p == nil || p.Guard == nil {
+		return
+	}
+	g.least, g.percent = cmp.Or(p.Guard.Least, g.least), cmp.Or(p.Guard.Percent, g.percent)
+	g.suspicion = cmp.Or(p.Guard.Suspicion, g.suspicion)
+	if p.Guard.Disabled {
+		g.suspicion = 0
+		g.accept(math.MaxInt64)
+	}
+}
+
+// accept believes the losses that were doubted up to a revision.
+func (g *guard) accept(revision int64) {
+	for id, s := range g.suspects {
+		if s.since <= revision {
+			s.until = time.Unix(0, 0)
+			g.suspects[id] = s
+		}
+	}
+	g.recent = nil
+}
+
+// begin is told the revision that the next judgement is as of. After a reset what is doubted counts as doubted since then:
+// revisions from before it mean nothing any more.
+func (g *guard) begin(revision int64, reset bool) {
+	g.revision = revision
+	if !reset {
+		return
+	}
+	for id, s := range g.suspects {
+		s.since = revision
+		g.suspects[id] = s
+	}
 }
 
 // judge takes the updates that lead from a view to the next, sorted by id, and returns those that are believed: losses
@@ -58,7 +109,7 @@ func (g *guard) judge(updates []Update, present int, reset bool, now time.Time) 
 		}
 	}
 	all := len(g.recent) + len(g.suspects)
-	doubt := lost > 0 && (reset || all >= guardLeast && 2*all > present+all)
+	doubt := lost > 0 && (reset || all >= g.least && 100*all > g.percent*(present+all))
 	if !doubt {
 		return updates
 	}
@@ -94,7 +145,7 @@ func (g *guard) suspect(updates []Update, reset bool, now time.Time) []Update {
 		id := l.inst.ID
 		s := *l.inst
 		s.Suspect = true
-		g.suspects[id] = suspicion{until: now.Add(g.suspicion), reset: reset}
+		g.suspects[id] = suspicion{until: now.Add(g.suspicion), since: g.revision, reset: reset}
 		if u, removed := merged[id]; removed {
 			merged[id] = Update{Op: Modify, Instance: &s, Prev: u.Prev}
 		} else {
@@ -123,7 +174,7 @@ func (g *guard) overdue(now time.Time) (ids []string, next time.Time) {
 func (i *Instance) leased() bool { return i.lease != 0 }
 
 // believe asks the guard about the updates, and sees that suspects are settled in time.
-func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Update {
+func (f *feed) believe(before []*Instance, updates []Update, reset, accepted bool) []Update {
 	present := len(before) - len(f.guard.suspects)
 	for _, u := range updates {
 		_, suspect := f.guard.suspects[u.Instance.ID]
@@ -139,7 +190,7 @@ func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Updat
 		f.believeOnce = false
 		return updates
 	}
-	believed := f.guard.judge(updates, present, reset, time.Now())
+	believed := f.judge(updates, present, reset, accepted)
 	if n := len(f.guard.suspects); n > doubted {
 		f.logger.Warn("too many instances expired at once to be believed, kept as suspects", "service", f.service, "suspects", n, "present", present, "reset", reset)
 		if !f.asking && f.doubt != nil {
@@ -149,6 +200,16 @@ func (f *feed) believe(before []*Instance, updates []Update, reset bool) []Updat
 	}
 	f.scheduleLocked()
 	return believed
+}
+
+// judge asks the guard, who has no say in what an operator has accepted.
+func (f *feed) judge(updates []Update, present int, reset, accepted bool) []Update {
+	g := &f.guard
+	if accepted {
+		defer func(suspicion time.Duration) { g.suspicion = suspicion }(g.suspicion)
+		g.suspicion = 0
+	}
+	return g.judge(updates, present, reset, time.Now())
 }
 
 // scheduleLocked sets the timer for the suspect whose time is up first.
@@ -166,6 +227,10 @@ func (f *feed) scheduleLocked() {
 func (f *feed) settleSuspects() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.settleSuspectsLocked()
+}
+
+func (f *feed) settleSuspectsLocked() {
 	ids, _ := f.guard.overdue(time.Now())
 	f.dropLocked(ids, true)
 	f.scheduleLocked()

@@ -68,6 +68,10 @@ type Instance struct {
 	// of most others, or with etcd's history. It may well be alive. See [WithSuspicion].
 	Suspect bool
 
+	// Override is what an operator decided for it, as long as that counts; nil: nothing. State and Weight stay what the instance says
+	// itself; what counts, EffectiveState and EffectiveWeight return.
+	Override *Override
+
 	lease int64 // the key's; 0: none
 
 	unknown map[string]json.RawMessage // fields of later versions, kept on rewrite
@@ -82,8 +86,24 @@ func (i *Instance) Clone() *Instance {
 	return &c
 }
 
-// Serving reports whether the instance itself is willing to be called.
-func (i *Instance) Serving() bool { return i.State == StateServing }
+// Serving reports whether the instance is to be called: it is willing, and no operator drains it.
+func (i *Instance) Serving() bool { return i.EffectiveState() == StateServing }
+
+// EffectiveState returns the state that counts: draining if the instance or an operator says so.
+func (i *Instance) EffectiveState() State {
+	if i.Override != nil && i.Override.Drain {
+		return StateDraining
+	}
+	return i.State
+}
+
+// EffectiveWeight returns the weight that counts: the operator's, else the instance's own.
+func (i *Instance) EffectiveWeight() int {
+	if i.Override != nil && i.Override.Weight > 0 {
+		return i.Override.Weight
+	}
+	return i.Weight
+}
 
 // withDefaults fills what a registrant left out.
 func (i *Instance) withDefaults() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type Registry struct {
 	source    *follow.Source
 	snapshots *snapshotDir // nil: none
 	keeper    *lease.Keeper
+	control   *control
+	steering  sync.Once // the control follower runs
 
 	ctx    context.Context // ends in Close
 	closed chan struct{}   // closed when the first Close returns
@@ -115,6 +118,7 @@ func newRegistry(client *wire.Client, s settings) *Registry {
 	if r.snapshotDir != "" {
 		r.snapshots = &snapshotDir{path: r.snapshotDir, logger: r.logger}
 	}
+	r.control = newControl(s, r.steerFeeds)
 	r.source = follow.NewSource(r.streams, r.logger)
 	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Fleet: r.fleet, Logger: r.logger})
 	return r
@@ -209,9 +213,12 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 				Key: key, Read: f.Read(key, kv.Value), Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease,
 			})
 		})
+		if err != nil {
+			return err
+		}
 		batch.Header = at
 		f.Apply(batch)
-		return err
+		return r.lookUpControl(ctx, f)
 	})
 	if errors.Is(err, ErrUnreachable) {
 		if v := r.lastKnown(service, began, err); v != nil {
@@ -295,6 +302,9 @@ func (r *Registry) Close(ctx context.Context) error {
 	if err != nil {
 		r.closeErr = fmt.Errorf("close registry: %w", refused(err))
 	}
+	if r.control != nil {
+		r.control.end()
+	}
 	for _, f := range r.feeds {
 		f.end()
 	}
@@ -324,7 +334,7 @@ func (r *Registry) try(ctx context.Context, do func(context.Context) error) erro
 	var last error
 	for attempt := 0; ; attempt++ {
 		err := do(ctx)
-		if err == nil || wire.IsRefusal(err) || errors.Is(err, ErrReplaced) {
+		if err == nil || settled(err) {
 			return refused(err)
 		}
 		if ctx.Err() == nil {
@@ -334,6 +344,33 @@ func (r *Registry) try(ctx context.Context, do func(context.Context) error) erro
 			return r.unreachable(began, last, context.Cause(ctx))
 		}
 	}
+}
+
+// lookUpControl reads what operators decided about the service of a feed that nobody follows. Who may not read it does without.
+func (r *Registry) lookUpControl(ctx context.Context, f *feed) error {
+	dir := r.layout.controlDir(f.service)
+	var d *decisions
+	_, err := r.source.List(ctx, dir, func(follow.Header, int64) { d = noDecisions }, func(_ follow.Header, kv *mvccpb.KeyValue) {
+		name := strings.TrimPrefix(string(kv.Key), dir)
+		switch v := decision(name, kv.Value, kv.ModRevision).(type) {
+		case *Policy, *Override:
+			d = d.with(name, v)
+		}
+	})
+	if wire.IsRefusal(err) {
+		return nil
+	}
+	if err == nil {
+		f.decide(d, true)
+	}
+	return err
+}
+
+// followControl follows what operators decided, from the first time that etcd has answered.
+func (r *Registry) followControl() {
+	r.steering.Do(func() {
+		r.wg.Go(func() { r.source.New(r.control.prefix, r.control, follow.Seed{}).Run(r.ctx) })
+	})
 }
 
 func (r *Registry) unreachable(since time.Time, last, why error) error {

@@ -41,6 +41,7 @@ type snapshot struct {
 	Saved     time.Time
 	At        follow.Header
 	Instances []snapshotInstance
+	Decisions []snapshotDecision // of operators
 }
 
 type snapshotInstance struct {
@@ -154,6 +155,7 @@ func (r *Registry) saveSnapshots() {
 func (f *feed) snapshot(now time.Time) (*snapshot, error) {
 	f.mu.Lock()
 	v, at := f.view, f.at
+	kept := f.decided.keep()
 	due := v != nil && v.StaleSince.IsZero() && now.Sub(f.saved) >= snapshotRefresh
 	if due {
 		f.saved = now
@@ -162,7 +164,7 @@ func (f *feed) snapshot(now time.Time) (*snapshot, error) {
 	if !due {
 		return nil, nil
 	}
-	s := &snapshot{Dir: f.dir, Saved: now, At: at, Instances: make([]snapshotInstance, len(v.Instances))}
+	s := &snapshot{Dir: f.dir, Saved: now, At: at, Decisions: kept, Instances: make([]snapshotInstance, len(v.Instances))}
 	for n, i := range v.Instances {
 		value, err := i.encode()
 		if err != nil {
@@ -186,7 +188,10 @@ func (f *feed) recall(d *snapshotDir) follow.Seed {
 	if s == nil {
 		return follow.Seed{}
 	}
+	f.decided = recallDecisions(s.Decisions)
+	f.guard.follow(f.decided.policy)
 	v := &View{Service: f.service, Revision: s.At.Revision, StaleSince: s.Saved, StaleErr: errRecalled}
+	v.Policy = f.decided.policy
 	seed := follow.Seed{At: s.At, Known: map[string]int64{}}
 	for _, kept := range s.Instances {
 		i, err := decodeInstance(kept.ID, kept.Value)
@@ -194,7 +199,7 @@ func (f *feed) recall(d *snapshotDir) follow.Seed {
 			continue
 		}
 		i.Revision, i.CreateRevision, i.lease = kept.Revision, kept.CreateRevision, kept.Lease
-		v.Instances = append(v.Instances, i)
+		v.Instances = append(v.Instances, f.overlay(i, time.Now()))
 		seed.Known[f.dir+escapeID(kept.ID)] = kept.Revision
 	}
 	f.mu.Lock()

@@ -51,6 +51,9 @@ type View struct {
 	// sorted by ID. In a watcher's first view it adds every instance. A view of Lookup has none.
 	Updates []Update
 
+	// Policy is what an operator decided for all callers of the service; nil: nothing. It is shared and must not be changed.
+	Policy *Policy
+
 	// StaleSince is when etcd went out of reach: the view is last-known-good since then. Zero while the view is current.
 	StaleSince time.Time
 
@@ -112,7 +115,7 @@ func diff(from, to []*Instance, sameEra bool) []Update {
 			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
 			from = from[1:]
 		default:
-			if !sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect {
+			if !sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect || !from[0].Override.equal(to[0].Override) {
 				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
 			}
 			from, to = from[1:], to[1:]

@@ -191,7 +191,14 @@ func (r *Registry) acquire(service string) (*feed, error) {
 	f := r.feeds[service]
 	if f == nil {
 		f = newFeed(service, r.layout.dir(service), r.settings)
-		f.follower = r.source.New(f.dir, f, f.recall(r.snapshots))
+		seed := f.recall(r.snapshots)
+		if d, known := r.control.of(service); known {
+			f.decide(d, true)
+		} else if f.view == nil {
+			f.known = false
+		}
+		f.answered = r.followControl
+		f.follower = r.source.New(f.dir, f, seed)
 		f.doubt = func() { r.wg.Go(func() { r.question(f) }) }
 		var ctx context.Context
 		ctx, f.cancel = context.WithCancel(r.ctx)

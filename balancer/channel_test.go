@@ -70,7 +70,7 @@ func (c *channel) configured(cfg Config) {
 	if err := cfg.Validate(); err != nil {
 		c.t.Fatal(err)
 	}
-	c.config = &config{Config: cfg.withDefaults()}
+	c.config = &config{Config: cfg.WithDefaults()}
 }
 
 func (c *channel) NewSubConn(addrs []resolver.Address, opts lb.NewSubConnOptions) (lb.SubConn, error) {
@@ -239,10 +239,26 @@ func (c *channel) picksWith(ctx context.Context, n int) map[string]int {
 	return counts
 }
 
+// tableOf returns the table that a picker goes by.
+func tableOf(p lb.Picker) (*table, bool) {
+	switch p := p.(type) {
+	case *table:
+		return p, true
+	case *turns:
+		return (*table)(p), true
+	}
+	return nil, false
+}
+
+func mustTable(p lb.Picker) *table {
+	t, _ := tableOf(p)
+	return t
+}
+
 // shares returns which part of the calls goes to each address by the account of the picker.
 func (c *channel) shares() map[string]float64 {
 	c.t.Helper()
-	t, ok := c.picker().(*table)
+	t, ok := tableOf(c.picker())
 	if !ok {
 		c.t.Fatalf("nobody can be called: %v", c.picker())
 	}

@@ -11,6 +11,9 @@ import (
 // somewhere to go at once when it does not.
 const reserve = 0.1
 
+// leastTried is how many a subset tries at least, however small it is, while they fail.
+const leastTried = 20
+
 // choose decides whom to connect to, and connects. It depends on nothing but the members, their ranks, and which of them have
 // failed: not on what was chosen before.
 func (p *policy) choose() {
@@ -149,7 +152,7 @@ func (p *policy) spread(cells []*cell, capacity func(*cell) float64) []float64 {
 	return parts
 }
 
-// chooseFrom wants the first of a cell by rank, in place of each that fails one more, up to as many again. Some have been added to the
+// chooseFrom wants the first of a cell by rank, in place of each that fails one more, up to as many again, or 20. Some have been added to the
 // cell since the last time.
 func (p *policy) chooseFrom(c *cell, added []*member, quota int) {
 	if quota >= len(c.ranked) {
@@ -164,7 +167,7 @@ func (p *policy) chooseFrom(c *cell, added []*member, quota int) {
 	}
 	former := c.wanted()
 	chosen := make([]*member, 0, quota)
-	for healthy, n := 0, 0; healthy < quota && n < min(2*quota, len(c.ranked)); n++ {
+	for healthy, n := 0, 0; healthy < quota && n < min(max(2*quota, leastTried), len(c.ranked)); n++ {
 		m := c.ranked[n]
 		m.round = p.round
 		chosen = append(chosen, m)

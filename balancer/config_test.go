@@ -126,7 +126,7 @@ func TestWhatIsLeftOutIsTheDefaultAndWhatIsUnknownIgnored(t *testing.T) {
 
 func TestEveryFieldIsRead(t *testing.T) {
 	t.Parallel()
-	got, err := parse([]byte(`{"pick":"least_request","split":{"v2":10,"v1":60.5},"splitHeader":"X-User","subset":{"size":7,"disabled":true},
+	got, err := rollcall.ParseBalancing([]byte(`{"pick":"least_request","split":{"v2":10,"v1":60.5},"splitHeader":"X-User","subset":{"size":7,"disabled":true},
 		"zones":{"disabled":true},"slowStart":"1m30s","ejection":{"failures":3,"time":"0.5s","maxPercent":40,"disabled":true}}`))
 	want := Config{
 		Pick: LeastRequest, Split: map[string]float64{"v2": 10, "v1": 60.5}, SplitHeader: "x-user", Subset: Subset{Size: 7, Disabled: true},
@@ -156,7 +156,7 @@ func TestAServiceConfigIsReadAsTheConfigThatItWasMadeOf(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &whole); err != nil {
 			t.Fatal(err)
 		}
-		got, err := parse(whole.LoadBalancingConfig[0][Name])
+		got, err := rollcall.ParseBalancing(whole.LoadBalancingConfig[0][Name])
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
@@ -176,12 +176,12 @@ func drawConfig(t *rapid.T) Config {
 	c := Config{
 		Pick:        rapid.SampledFrom([]Pick{"", WeightedRoundRobin, LeastRequest}).Draw(t, "pick"),
 		SplitHeader: rapid.SampledFrom([]string{"", "x-user", "a.b_c-9"}).Draw(t, "splitHeader"),
-		Subset:      Subset{rapid.IntRange(0, 500).Draw(t, "size"), rapid.Bool().Draw(t, "no subset")},
+		Subset:      Subset{Size: rapid.IntRange(0, 500).Draw(t, "size"), Disabled: rapid.Bool().Draw(t, "no subset")},
 		IgnoreZones: rapid.Bool().Draw(t, "no zones"),
 		SlowStart:   duration.Draw(t, "slowStart"),
 		Ejection: Ejection{
-			rapid.IntRange(0, 9).Draw(t, "failures"), duration.Draw(t, "time"), rapid.IntRange(0, 100).Draw(t, "maxPercent"),
-			rapid.Bool().Draw(t, "no ejection"),
+			Failures: rapid.IntRange(0, 9).Draw(t, "failures"), Time: duration.Draw(t, "time"),
+			MaxPercent: rapid.IntRange(0, 100).Draw(t, "maxPercent"), Disabled: rapid.Bool().Draw(t, "no ejection"),
 		},
 	}
 	c.Split = rapid.MapOfN(rapid.StringN(1, 5, -1), rapid.Float64Range(0, 20), 0, 5).Draw(t, "split")
@@ -218,22 +218,22 @@ func FuzzConfig(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parse(text)
+		c, err := rollcall.ParseBalancing(text)
 		if err != nil {
 			return
 		}
 		if err := c.Validate(); err != nil {
 			t.Fatalf("%s is read, and is not valid: %v", text, err)
 		}
-		again, err := json.Marshal(c.document())
+		again, err := json.Marshal(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := parse(again)
+		second, err := rollcall.ParseBalancing(again)
 		if err != nil {
 			t.Fatalf("%s is written as %s: %v", text, again, err)
 		}
-		if diff := cmp.Diff(c.withDefaults(), second.withDefaults(), emptyIsNil); diff != "" {
+		if diff := cmp.Diff(c.WithDefaults(), second.WithDefaults(), emptyIsNil); diff != "" {
 			t.Fatalf("%s is written as %s (-first +second):\n%s", text, again, diff)
 		}
 	})

@@ -11,11 +11,11 @@ import (
 // conn is a member's connection. Picks read its first part, without a lock; the rest is the policy's.
 type conn struct {
 	usable            atomic.Bool
-	calls             atomic.Int64 // under way, as far as least request made them
-	failures          atomic.Int64 // of calls in a row, while the connection stood
-	breaks            atomic.Int64 // of the connection in a row, under calls
 	sc                lb.SubConn
 	done, doneCounted func(lb.DoneInfo)
+	failures          atomic.Int64 // of calls in a row, while the connection stood
+	breaks            atomic.Int64 // of the connection in a row, under calls
+	calls             atomic.Int64 // under way, as far as least request made them
 
 	// Guarded by the policy's mu.
 	member  *member

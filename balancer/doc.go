@@ -11,7 +11,7 @@
 //     is gathered, for 1 ms and 5 µs for each instance that is called, at most 50 ms; the first after a quiet time counts at once.
 //   - Instances are called in proportion to their weights, exactly: see [WeightedRoundRobin].
 //   - A caller that knows its zone ([rollcall.WithZone]) stays in it as far as the zone's own share of the calls goes, as if
-//     callers were spread over the zones evenly: with half of its instances dead a zone keeps about half of its calls, and the rest go
+//     callers were spread over the zones evenly: with half of its instances dead a zone keeps most of its calls, and the rest go
 //     where capacity is spare. No zone, however thin, gets more than its instances' share.
 //   - A service with more than [DefaultSubsetSize] instances is called through that many of them, chosen by rendezvous hashing: the same
 //     ones for all channels of the process, others for other processes, and an instance that joins or leaves moves one of them.

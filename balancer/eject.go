@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	lb "google.golang.org/grpc/balancer"
@@ -20,7 +21,7 @@ func (p *policy) ended(c *conn, info lb.DoneInfo) {
 		if c.breaks.Load() != 0 {
 			c.breaks.Store(0)
 		}
-	case info.Err != nil && status.Code(info.Err) == codes.Unavailable:
+	case info.Err != nil && unanswered(info.Err):
 		c.failures.Add(1)
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -29,6 +30,15 @@ func (p *policy) ended(c *conn, info lb.DoneInfo) {
 			p.settle()
 		}
 	}
+}
+
+// unanswered reports whether a call that no byte came back for has failed by the server's or the connection's fault. A stream that the
+// server resets has the code of the reset, which others have too: of a message that the caller cannot encode, or of a call that
+// he gave up.
+func unanswered(err error) bool {
+	s := status.Convert(err)
+	reset := strings.HasPrefix(s.Message(), "stream terminated by RST_STREAM")
+	return s.Code() == codes.Unavailable || reset && s.Code() != codes.DeadlineExceeded
 }
 
 // judge ejects a connection on which too many calls in a row have failed, or that broke too often under calls. However many calls
@@ -68,7 +78,8 @@ func (p *policy) eject(c *conn) {
 		others--
 	}
 	e := p.config.Ejection
-	if e.Disabled || c.gone || !c.ejected.IsZero() || others < 1 || len(p.ejected) >= max(p.wanted*e.MaxPercent/100, 1) {
+	most := max((p.usable+len(p.ejected))*e.MaxPercent/100, 1)
+	if e.Disabled || c.gone || c.member.cell == nil || !c.ejected.IsZero() || others < 1 || len(p.ejected) >= most {
 		return
 	}
 	c.ejected = time.Now()

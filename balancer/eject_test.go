@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rollcall-io/rollcall"
+
 	lb "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -41,19 +43,19 @@ func TestCallsThatFailInARowEjectAnInstanceForATime(t *testing.T) {
 	for _, how := range []Pick{WeightedRoundRobin, LeastRequest} {
 		synctest.Test(t, func(t *testing.T) {
 			c, _ := connected(t, "", Config{Pick: how}, instances(0, 4)...)
-			failAt(c, DefaultEjectionFailures-1, addr(0))
+			failAt(c, rollcall.DefaultEjectionFailures-1, addr(0))
 			if n := c.picks(400)[addr(0)]; n == 0 {
 				t.Fatal("it is ejected early") // and its failures are no longer in a row
 			}
-			failAt(c, DefaultEjectionFailures-1, addr(0))
+			failAt(c, rollcall.DefaultEjectionFailures-1, addr(0))
 			if n := c.picks(400)[addr(0)]; n == 0 {
 				t.Fatal("failures count that were not in a row")
 			}
-			failAt(c, DefaultEjectionFailures, addr(0))
+			failAt(c, rollcall.DefaultEjectionFailures, addr(0))
 			if n := c.picks(400)[addr(0)]; n > 0 {
-				t.Fatalf("it is called %d times after %d failures", n, DefaultEjectionFailures)
+				t.Fatalf("it is called %d times after %d failures", n, rollcall.DefaultEjectionFailures)
 			}
-			time.Sleep(DefaultEjectionTime - time.Millisecond)
+			time.Sleep(rollcall.DefaultEjectionTime - time.Millisecond)
 			if n := c.picks(400)[addr(0)]; n > 0 {
 				t.Errorf("it is called %d times before its time is up", n)
 			}
@@ -64,9 +66,9 @@ func TestCallsThatFailInARowEjectAnInstanceForATime(t *testing.T) {
 			if c.made[addr(0)] != 1 {
 				t.Errorf("%d connections were made to it, want 1", c.made[addr(0)])
 			}
-			failAt(c, DefaultEjectionFailures, addr(0))
+			failAt(c, rollcall.DefaultEjectionFailures, addr(0))
 			if n := c.picks(400)[addr(0)]; n > 0 {
-				t.Errorf("it is called %d times after %d more failures", n, DefaultEjectionFailures)
+				t.Errorf("it is called %d times after %d more failures", n, rollcall.DefaultEjectionFailures)
 			}
 		})
 	}
@@ -123,6 +125,25 @@ func TestNoMoreThanAPartIsEjectedAndNeverTheLast(t *testing.T) {
 	}
 }
 
+// Those that are not connected do not count: a tenth of ten is one, of however many.
+func TestThePartThatMayBeEjectedIsOneOfTheConnected(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newChannel(t, "", Config{}), newService(instances(0, 40)...)
+		c.show(s.next())
+		for n := range 10 {
+			c.become(addr(n), connectivity.Ready)
+		}
+		c.quiet()
+		for range 500 {
+			c.pick(t.Context()).end(lb.DoneInfo{Err: unavailable})
+		}
+		if got := 10 - len(c.picks(500)); got != 1 {
+			t.Errorf("%d of 10 that are connected are ejected, want 1", got)
+		}
+	})
+}
+
 // breakUnderCalls loses a connection with so many calls under way.
 func breakUnderCalls(c *channel, addr string, calls int, before bool) {
 	c.t.Helper()
@@ -157,14 +178,14 @@ func TestAConnectionThatBreaksUnderManyCallsIsOneFailure(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c, _ := connected(t, "", Config{}, instances(0, 3)...)
-			for n := range DefaultEjectionFailures - 1 {
+			for n := range rollcall.DefaultEjectionFailures - 1 {
 				breakUnderCalls(c, addr(0), 50, before)
 				if c.picks(300)[addr(0)] == 0 {
 					t.Fatalf("calls are told of first: %v; it is ejected after %d breaks", before, n+1)
 				}
 			} // and after each break it has answered again
-			for n := range DefaultEjectionFailures {
-				if n > 0 && n < DefaultEjectionFailures {
+			for n := range rollcall.DefaultEjectionFailures {
+				if n > 0 && n < rollcall.DefaultEjectionFailures {
 					if _, out := c.shares()[addr(0)]; !out {
 						t.Fatalf("calls are told of first: %v; it is ejected after %d breaks in a row", before, n)
 					}
@@ -172,9 +193,9 @@ func TestAConnectionThatBreaksUnderManyCallsIsOneFailure(t *testing.T) {
 				breakUnderCalls(c, addr(0), 50, before)
 			}
 			if n := c.picks(300)[addr(0)]; n > 0 {
-				t.Errorf("calls are told of first: %v; it is called %d times after %d breaks in a row", before, n, DefaultEjectionFailures)
+				t.Errorf("calls are told of first: %v; it is called %d times after %d breaks in a row", before, n, rollcall.DefaultEjectionFailures)
 			}
-			time.Sleep(DefaultEjectionTime)
+			time.Sleep(rollcall.DefaultEjectionTime)
 			c.quiet()
 			if n := c.picks(300)[addr(0)]; n != 100 {
 				t.Errorf("it is called %d times of 300 when its time is up", n)
@@ -187,7 +208,7 @@ func TestAConnectionThatIsClosedWithoutCallsIsNoFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := connected(t, "", Config{}, instances(0, 3)...)
-		for range 3 * DefaultEjectionFailures {
+		for range 3 * rollcall.DefaultEjectionFailures {
 			c.become(addr(0), connectivity.Idle)
 			c.become(addr(0), connectivity.Connecting)
 			c.become(addr(0), connectivity.Ready)
@@ -209,7 +230,7 @@ func TestWhoIsEjectedIsCalledWhenNobodyElseIsLeft(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c, s := connected(t, "", Config{}, instances(0, 2)...)
-			failAt(c, DefaultEjectionFailures, addr(0))
+			failAt(c, rollcall.DefaultEjectionFailures, addr(0))
 			if got := c.picks(100)[addr(1)]; got != 100 {
 				t.Fatalf("%d of 100 calls go to the other one", got)
 			}
@@ -226,7 +247,7 @@ func TestAnotherIncarnationIsNotEjectedForWhatItsPredecessorDid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, s := connected(t, "", Config{}, instances(0, 3)...)
-		failAt(c, DefaultEjectionFailures, addr(0))
+		failAt(c, rollcall.DefaultEjectionFailures, addr(0))
 		s.change(addr(0), restarted)
 		c.show(s.next())
 		c.quiet()
@@ -234,4 +255,31 @@ func TestAnotherIncarnationIsNotEjectedForWhatItsPredecessorDid(t *testing.T) {
 			t.Errorf("it is called %d times of 300, want 100", n)
 		}
 	})
+}
+
+// A stream that the server resets has whatever code gRPC makes of the reset.
+func TestStreamsThatAreResetCountAsFailuresAndWhatTheCallerCausesDoesNot(t *testing.T) {
+	t.Parallel()
+	const reset = "stream terminated by RST_STREAM with error code: "
+	for name, row := range map[string]struct {
+		err  error
+		left int
+	}{
+		"an internal error":                  {status.Error(codes.Internal, reset+"INTERNAL_ERROR"), 3},
+		"a reset without a reason":           {status.Error(codes.Canceled, reset+"CANCEL"), 3},
+		"a deadline that the server knew":    {status.Error(codes.DeadlineExceeded, reset+"CANCEL"), 4},
+		"a call that its caller gave up":     {status.Error(codes.Canceled, "context canceled"), 4},
+		"a message that cannot be encoded":   {status.Error(codes.Internal, "grpc: error while marshaling"), 4},
+		"a message too large for the caller": {status.Error(codes.ResourceExhausted, "trying to send message larger than max"), 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := connected(t, "", Config{}, instances(0, 4)...)
+			for range 50 {
+				c.pick(t.Context()).end(lb.DoneInfo{Err: row.err, BytesSent: true})
+			}
+			if got := len(c.picks(400)); got != row.left {
+				t.Errorf("after %s %d are called, want %d", name, got, row.left)
+			}
+		})
+	}
 }

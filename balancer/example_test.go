@@ -22,6 +22,6 @@ func ExampleConfig() {
 	_, err = balancer.Config{Split: map[string]float64{"v1": 60, "v2": 50}}.ServiceConfig()
 	fmt.Println(err)
 	// Output:
-	// {"loadBalancingConfig":[{"rollcall":{"split":{"v2":10},"slowStart":"30s"}}]}
+	// {"loadBalancingConfig":[{"rollcall":{"split":{"v2":10},"slowStart":"30s"}},{"round_robin":{}}]}
 	// split 110: the percentages of a split add up to 100 at most
 }

@@ -50,10 +50,9 @@ func TestLeastRequestSharesByWeightWhenNothingIsUnderWay(t *testing.T) {
 		c, s := connected(t, "", Config{Pick: LeastRequest}, instance(0, weighing(100)), instance(1, weighing(200)), instance(2, weighing(700)),
 			instance(3, weighing(700)), instance(4, weighing(300)))
 		counts := c.picks(50_000)
-		// Of two that are idle the heavier is taken, so that the light ones get less than they weigh; never more.
-		for addr, n := range counts {
+		for addr, n := range counts { // drawn: give or take what chance does
 			want := float64(50_000*s.all[addr].Weight) / 2000
-			if light := s.all[addr].Weight < 500; light && float64(n) > 1.05*want || !light && float64(n) < 0.95*want {
+			if math.Abs(float64(n)-want) > 0.08*want {
 				t.Errorf("the one of weight %d is called %d times, %.0f would be its share", s.all[addr].Weight, n, want)
 			}
 		}

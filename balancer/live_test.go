@@ -58,7 +58,7 @@ func TestAConfigIsTakenOverWithoutAnotherConnection(t *testing.T) {
 		if of := shares(versionOf); of["v2"] < 0.005 || of["v2"] > 0.015 {
 			t.Errorf("by version: %v, want 0.01 of v2", of)
 		}
-		if !c.picker().(*table).least {
+		if !mustTable(c.picker()).least {
 			t.Error("calls do not go by least request")
 		}
 		take(Config{})
@@ -97,7 +97,7 @@ func TestEjectionThatIsSwitchedOffTakesNobodyOutAnyMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := connected(t, "", Config{Ejection: Ejection{Time: time.Hour}}, instances(0, 3)...)
-		failAt(c, DefaultEjectionFailures, addr(0))
+		failAt(c, rollcall.DefaultEjectionFailures, addr(0))
 		c.configured(Config{Ejection: Ejection{Disabled: true}})
 		c.again()
 		c.quiet()
@@ -204,7 +204,7 @@ func TestNothingHappensAfterClose(t *testing.T) {
 			}
 		}
 		health(lb.SubConnState{ConnectivityState: connectivity.Ready})
-		for range 2 * DefaultEjectionFailures {
+		for range 2 * rollcall.DefaultEjectionFailures {
 			under.end(lb.DoneInfo{Err: unavailable})
 		}
 		s.put(instance(6))
@@ -248,6 +248,15 @@ func TestWhatEndedConnectionsSayDoesNotCount(t *testing.T) {
 		c.quiet()
 		if n := c.picks(300)[addr(0)]; n != 100 {
 			t.Errorf("one that is connected again is called %d times of 300", n)
+		}
+		for n := range 3 {
+			c.become(addr(n), connectivity.Idle)
+			c.become(addr(n), connectivity.Connecting)
+			c.become(addr(n), connectivity.TransientFailure)
+		}
+		old.become(connectivity.TransientFailure)
+		if _, err := pick(t.Context(), c.picker()); err == nil || !strings.Contains(err.Error(), "refused by "+addr(2)) {
+			t.Errorf("a call gets %v, want the reason of the last one that was tried", err)
 		}
 	})
 }
@@ -298,6 +307,26 @@ func TestAViewMayComeAsEndpointsAndBack(t *testing.T) {
 		check(map[string]float64{addr(0): 0.5, addr(1): 0.5})
 		if c.made[addr(0)] != 1 {
 			t.Errorf("%d connections were made to %s, want 1", c.made[addr(0)], addr(0))
+		}
+	})
+}
+
+// Each picker wakes all calls that wait: where nobody is there to call, only another reason is worth that.
+func TestConnectionsThatAreTriedInVainDoNotWakeThoseThatWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newChannel(t, "", Config{}), newService(instances(0, 20)...)
+		c.show(s.next())
+		for _, addr := range c.addresses() {
+			c.become(addr, connectivity.TransientFailure)
+		}
+		published := len(c.published())
+		for _, addr := range c.addresses() {
+			c.become(addr, connectivity.Idle)
+			c.become(addr, connectivity.Connecting)
+		}
+		if n := len(c.published()) - published; n > 0 {
+			t.Errorf("%d pickers are published that say the same", n)
 		}
 	})
 }

@@ -30,8 +30,9 @@ type member struct {
 
 	// joined is set on one that came when the channel was there already, or came back as another incarnation; ramp is when it was
 	// first connected after that. See Config.SlowStart.
-	joined bool
-	ramp   time.Time
+	joined  bool
+	ramp    time.Time
+	ramping bool // among the policy's ramping
 }
 
 func compareRanks(a, b *member) int {
@@ -43,10 +44,10 @@ func compareRanks(a, b *member) int {
 
 // weight is what the instance asks for; the default for one that says nothing or nonsense.
 func (m *member) weight() float64 {
-	if m.inst.Weight <= 0 {
-		return rollcall.DefaultWeight
+	if w := m.inst.EffectiveWeight(); w > 0 {
+		return float64(w)
 	}
-	return float64(m.inst.Weight)
+	return rollcall.DefaultWeight
 }
 
 // failed reports whether the member has a connection that does not come about.

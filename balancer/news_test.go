@@ -42,7 +42,7 @@ func TestALostConnectionIsPublishedAtOnceAndForNothing(t *testing.T) {
 				t.Error("the connection is not made again")
 			}
 			c.quiet()
-			if got := len(c.picker().(*table).entries); got != size {
+			if got := len(mustTable(c.picker()).entries); got != size {
 				t.Errorf("in the end %d are in the table, want %d", got, size)
 			}
 		})

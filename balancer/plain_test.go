@@ -8,6 +8,9 @@ import (
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
+
+	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/endpoints"
 )
 
 // endpoint is one of another resolver than ours.
@@ -83,6 +86,28 @@ func TestEndpointsOfAnyResolverAreCalledInTurn(t *testing.T) {
 		}
 		list(endpoint("b:1"))
 		check("b:1")
+	})
+}
+
+// Of two instances at one address, which somebody has put together, the first counts, as it does for gRPC.
+func TestOfEndpointsWithOneAddressTheFirstCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChannel(t, "", Config{})
+		eps := func(weights ...int) []resolver.Endpoint {
+			var all []*rollcall.Instance
+			for n, weight := range weights {
+				all = append(all, instance(n, weighing(weight)))
+			}
+			view, _ := endpoints.NewReducer("svc", "", nil).Apply(newService(all...).next().Updates)
+			return view.Endpoints
+		}
+		c.update(resolver.State{Endpoints: append(eps(300, 100), eps(500, 900)...)})
+		c.connect()
+		c.quiet()
+		if got := c.shares(); got[addr(0)] != 0.75 || len(got) != 2 {
+			t.Errorf("shares %v, want 3 to 1", got)
+		}
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	_ "google.golang.org/grpc/health" // client health checking, for those who configure it
 	"google.golang.org/grpc/serviceconfig"
 
+	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/endpoints"
 )
 
@@ -45,14 +46,14 @@ type config struct {
 }
 
 // MarshalJSON is for policies that have this one as a child and hand its config on as text.
-func (c *config) MarshalJSON() ([]byte, error) { return json.Marshal(c.document()) }
+func (c *config) MarshalJSON() ([]byte, error) { return c.Config.MarshalJSON() }
 
 func (builder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
-	c, err := parse(text)
+	c, err := rollcall.ParseBalancing(text)
 	if err != nil {
 		return nil, err
 	}
-	return &config{Config: c.withDefaults()}, nil
+	return &config{Config: c.WithDefaults()}, nil
 }
 
 // policy balances one channel. gRPC calls it one call at a time, but for its timer, the ends of calls, and health checks that
@@ -83,6 +84,7 @@ type policy struct {
 	ramping  []*member
 	ejected  []*conn
 	said     connectivity.State // published last
+	told     string             // why no call can be made, as published last
 	table    *table             // published, or nil while nothing can be called
 	serial   uint64             // of the table
 	tabled   int                // connections of the table that can be used
@@ -116,8 +118,8 @@ func (p *policy) UpdateClientConnState(s lb.ClientConnState) error {
 	}
 	view, ours := endpoints.Of(s.ResolverState)
 	zone := p.zone
-	if ours {
-		zone, p.target = view.Zone, view.Target
+	if sent := endpoints.Sent(s.ResolverState); sent != nil { // where the caller is does not depend on the endpoints
+		zone, p.target = sent.Zone, sent.Target
 	}
 	p.configure(cfg, zone)
 	switch {
@@ -138,7 +140,7 @@ func (p *policy) UpdateClientConnState(s lb.ClientConnState) error {
 	return nil
 }
 
-var defaultConfig = &config{Config: Config{}.withDefaults()}
+var defaultConfig = &config{Config: Config{}.WithDefaults()}
 
 // configure takes over a config and the caller's zone. What depends on them is arranged anew.
 func (p *policy) configure(cfg *config, zone string) {
@@ -163,6 +165,9 @@ func (p *policy) configure(cfg *config, zone string) {
 		rest.percent = max(rest.percent-g.percent, 0)
 	}
 	p.groups = append(p.groups, rest)
+	for _, g := range p.groups {
+		g.order.Store(rand.Uint64())
+	}
 	if cfg.Ejection.Disabled {
 		p.pardon()
 	}

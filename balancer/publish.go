@@ -30,9 +30,9 @@ func (p *policy) settle() {
 		p.publishNothing()
 	case p.table == nil, p.tabled <= 0, p.stale && now.Sub(p.built) >= window(p.usable):
 		p.rebuild(now)
-		p.publish(connectivity.Ready, p.table)
+		p.publish(connectivity.Ready, p.table.picker())
 	case p.bad:
-		p.publish(connectivity.Ready, p.table)
+		p.publish(connectivity.Ready, p.table.picker())
 	}
 	p.bad = false
 	p.setTimer(now)
@@ -52,8 +52,14 @@ func (p *policy) publishNothing() {
 		}
 		return
 	}
-	if p.listed || p.err != nil {
-		p.publish(connectivity.TransientFailure, refusal{p.nothing()})
+	if !p.listed && p.err == nil {
+		return
+	}
+	// Each new picker wakes all calls that wait. Nobody is there whom they could be waiting for, unless one was lost just now.
+	why := p.nothing()
+	if p.said != connectivity.TransientFailure || p.bad || p.told != why.Error() {
+		p.told = why.Error()
+		p.publish(connectivity.TransientFailure, refusal{why})
 	}
 }
 

@@ -1,9 +1,6 @@
 package balancer
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // least is the part of its weight that an instance starts with.
 const leastRamp = 0.1
@@ -25,7 +22,8 @@ func (p *policy) rampedWeight(m *member) float64 {
 	if part >= 1 {
 		return m.share
 	}
-	if !slices.Contains(p.ramping, m) {
+	if !m.ramping {
+		m.ramping = true
 		p.ramping = append(p.ramping, m)
 	}
 	return m.share * max(part, leastRamp)
@@ -36,6 +34,7 @@ func (p *policy) reramp() {
 	ramping := p.ramping
 	p.ramping = nil
 	for _, m := range ramping {
+		m.ramping = false
 		if m.conn != nil && m.conn.slot >= 0 {
 			m.conn.cell.ready[m.conn.slot].weight = p.rampedWeight(m)
 		}

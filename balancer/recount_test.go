@@ -121,7 +121,7 @@ func (c *channel) recountCells(counted map[string]int) {
 func (c *channel) recountTable() {
 	c.t.Helper()
 	p := c.policy
-	published, _ := c.picker().(*table)
+	published, _ := tableOf(c.picker())
 	if published != p.table || (p.usable > 0) != (published != nil) {
 		c.t.Fatalf("with %d that can be called the policy's table is %p, that of the channel %p", p.usable, p.table, published)
 	}

@@ -81,6 +81,29 @@ func (t *table) Pick(info lb.PickInfo) (lb.PickResult, error) {
 	return result, nil
 }
 
+// turns is a table whose entries simply take turns, as most do.
+type turns table
+
+// Pick chooses a connection in as few steps as that takes.
+func (t *turns) Pick(info lb.PickInfo) (lb.PickResult, error) {
+	turn := uint32(t.order.Add(1))
+	if c := t.entries[turn%uint32(len(t.entries))]; c.usable.Load() {
+		if t.report {
+			return lb.PickResult{SubConn: c.sc, Done: c.done}, nil
+		}
+		return lb.PickResult{SubConn: c.sc}, nil
+	}
+	return (*table)(t).Pick(info)
+}
+
+// picker returns what gRPC is to pick by.
+func (t *table) picker() lb.Picker {
+	if t.even && !t.least && t.header == "" {
+		return (*turns)(t)
+	}
+	return t
+}
+
 // tries is how often another entry is drawn when one has been lost since the table was made, before the neighbours are asked.
 const tries = 4
 
@@ -121,10 +144,10 @@ func (t *table) lessLoaded(within span) *conn {
 			}
 		case !b.usable.Load(), a == b:
 			return a
-		case float64(a.calls.Load()+1)*t.weights[m] <= float64(b.calls.Load()+1)*t.weights[n]:
-			return a
+		case float64(b.calls.Load()+1)*t.weights[n] <= float64(a.calls.Load())*t.weights[m]:
+			return b // with this call, too, it has no more to do than the other has now
 		default:
-			return b
+			return a // as drawn, by weight: of two that are idle the heavier must not get everything
 		}
 	}
 	return t.neighbour(n)

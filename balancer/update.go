@@ -130,6 +130,8 @@ func (p *policy) put(c callee) {
 func (p *policy) renew(m *member, moved bool) {
 	if !moved && !m.conn.failed && m.conn.state != connectivity.TransientFailure {
 		p.readmit(m.conn)
+		m.conn.failures.Store(0)
+		m.conn.breaks.Store(0)
 		if m.conn.slot >= 0 { // it starts slowly though it takes over its predecessor's connection
 			m.conn.cell.ready[m.conn.slot].weight = p.rampedWeight(m)
 			p.stale = true
@@ -156,7 +158,7 @@ func (p *policy) remove(m *member) {
 
 // place puts a member into the cell where it belongs by what it says.
 func (p *policy) place(m *member) {
-	serves := m.inst.State != rollcall.StateDraining
+	serves := m.inst.EffectiveState() != rollcall.StateDraining
 	p.serving += change(&m.serves, serves)
 	var to *cell
 	if serves || p.last {

@@ -90,9 +90,7 @@ func (b *builder) OverrideAuthority(target resolver.Target) string {
 // been idle for half an hour. What is wrong is reported to the channel instead.
 func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
 	c := newChannel(cc)
-	if b.serviceConfig != "" && !opts.DisableServiceConfig {
-		c.serviceConfig = cc.ParseServiceConfig(b.serviceConfig)
-	}
+	c.serviceConfig = serviceConfig{disabled: opts.DisableServiceConfig, standard: b.serviceConfig}
 	sel, err := parseTarget(target)
 	switch {
 	case err != nil:

@@ -46,15 +46,3 @@ func TestWhatIsWrongIsReportedAndNotReturned(t *testing.T) {
 		}
 	}
 }
-
-func TestServiceConfigIsParsedOnceUnlessTheChannelTakesNone(t *testing.T) {
-	b := NewBuilder(nil, WithServiceConfig(`{}`))
-	for disabled, want := range map[bool]int{false: 1, true: 0} {
-		g := &grpcSide{}
-		r, _ := b.Build(target(t, "rollcall:///jie-test"), g, resolver.BuildOptions{DisableServiceConfig: disabled})
-		r.Close()
-		if g.configs != want {
-			t.Errorf("with DisableServiceConfig %v the config was parsed %d times, want %d", disabled, g.configs, want)
-		}
-	}
-}

@@ -7,13 +7,12 @@ import (
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/endpoints"
 	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/serviceconfig"
 )
 
 // channel feeds one gRPC channel: it is gRPC's resolver for it.
 type channel struct {
-	cc            resolver.ClientConn
-	serviceConfig *serviceconfig.ParseResult // nil: none is sent
+	cc resolver.ClientConn
+	serviceConfig
 
 	cancel  context.CancelFunc
 	leave   func() // gives back what it is fed from; idempotent
@@ -69,7 +68,10 @@ func (c *channel) run(ctx context.Context, s *source) {
 
 func (c *channel) send(view *endpoints.View) {
 	state := view.State()
-	state.ServiceConfig = c.serviceConfig
+	var err error
+	if state.ServiceConfig, err = c.under(c.cc, view.Policy); err != nil {
+		c.cc.ReportError(plain(err))
+	}
 	// The error says that the list is empty or the config bad. Asking etcd again would change neither.
 	_ = c.cc.UpdateState(state)
 }

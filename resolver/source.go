@@ -136,6 +136,7 @@ func (s *source) take(view *rollcall.View) {
 	last := *view
 	last.Updates = nil
 	s.last = &last
+	s.reducer.Policy = view.Policy
 	s.reducer.Take(updates)
 }
 

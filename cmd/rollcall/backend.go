@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -21,6 +22,22 @@ type backend interface {
 
 	// Watch follows a service.
 	Watch(service string) watcher
+
+	// Override reads what an operator decided for one instance; without it the error is [rollcall.ErrNotFound], and a
+	// [storedError] when it cannot be read.
+	Override(ctx context.Context, service, id string) (rollcall.Override, error)
+
+	// SetOverride and DeleteOverride replace the override of a revision, and return [rollcall.ErrConflict] when it is another.
+	SetOverride(ctx context.Context, service, id string, o rollcall.Override) (rollcall.Override, error)
+	DeleteOverride(ctx context.Context, service, id string, revision int64) error
+
+	// Policy, SetPolicy and DeletePolicy are the same for what was decided for all callers of a service.
+	Policy(ctx context.Context, service string) (rollcall.Policy, error)
+	SetPolicy(ctx context.Context, service string, p rollcall.Policy) (rollcall.Policy, error)
+	DeletePolicy(ctx context.Context, service string, revision int64) error
+
+	// Accept has every caller believe the losses that it doubts now.
+	Accept(ctx context.Context, service, reason, author string) error
 
 	// Trouble returns since when etcd does not answer, as far as is known, and why; the zero time while it does.
 	Trouble() (since time.Time, reason error)
@@ -93,6 +110,42 @@ func inhabited(views []*rollcall.View, errs []error) ([]*rollcall.View, error) {
 }
 
 func (l library) Watch(service string) watcher { return l.Registry.Watch(service) }
+
+func (l library) Override(ctx context.Context, service, id string) (rollcall.Override, error) {
+	o, err := l.Registry.Override(ctx, service, id)
+	return o, stored(err)
+}
+
+func (l library) Policy(ctx context.Context, service string) (rollcall.Policy, error) {
+	p, err := l.Registry.Policy(ctx, service)
+	return p, stored(err)
+}
+
+// storedError says that what lies in etcd cannot be read. It hides the rule that the value breaks: the command line broke none.
+type storedError struct{ text string }
+
+func (e *storedError) Error() string { return "what lies in etcd cannot be read: " + e.text }
+
+// stored tells an error about what lies in etcd from one about asking for it.
+func stored(err error) error {
+	for _, other := range []error{rollcall.ErrNotFound, rollcall.ErrUnreachable, rollcall.ErrClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, other) {
+			return err
+		}
+	}
+	for _, bad := range invalidErrors(err) {
+		if argument[bad.Field] {
+			return err
+		}
+	}
+	if _, refused := statusOf(err); err == nil || refused {
+		return err
+	}
+	return &storedError{err.Error()}
+}
+
+// argument has the fields of what Override and Policy are asked with.
+var argument = map[string]bool{"service": true, "prefix": true, "Instance.ID": true}
 
 func (l library) Trouble() (time.Time, error) {
 	st := l.Status()

@@ -22,7 +22,7 @@ const (
 	exitUsage       = 2
 	exitUnreachable = 3
 	exitNotFound    = 4
-	exitReplaced    = 5
+	exitConflict    = 5
 	exitDenied      = 6
 	exitInterrupted = 130
 	exitUnheard     = 141 // what a shell makes of the death by SIGPIPE that other programs die
@@ -36,8 +36,8 @@ var exitMeanings = []struct {
 	{exitFailure, "failure"},
 	{exitUsage, "usage: an unknown command or flag, or an argument that breaks a rule; etcd was not asked"},
 	{exitUnreachable, "unreachable: etcd did not answer in time"},
-	{exitNotFound, "not found: the service has no instances"},
-	{exitReplaced, "conflict: the registration was replaced by a newer one of the same id"},
+	{exitNotFound, "not found: the service has no instances, no such instance, or no policy"},
+	{exitConflict, "conflict: the registration was replaced by a newer one of the same id, or somebody else decided at the same time"},
 	{exitDenied, "denied: etcd refused the credentials or the permission"},
 	{exitInterrupted, "interrupted by SIGINT or SIGTERM before it was done"},
 	{exitUnheard, "unheard: whoever read the output has gone; what was registered is deregistered"},
@@ -66,9 +66,9 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, rollcall.ErrReplaced):
-		return exitReplaced
-	case notFound:
+	case errors.Is(err, rollcall.ErrReplaced), errors.Is(err, rollcall.ErrConflict):
+		return exitConflict
+	case notFound, errors.Is(err, rollcall.ErrNotFound):
 		return exitNotFound
 	case denied(err):
 		return exitDenied
@@ -83,18 +83,24 @@ func denied(err error) bool {
 	if e, ok := errors.AsType[*rollcall.UnreachableError](err); ok {
 		return denied(e.Last) // what is tried again and again does not fail by being refused, but is no less refused
 	}
-	code, text := codes.Unknown, ""
-	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		code, text = e.Code(), e.Error()
-	}
+	known, _ := statusOf(err)
+	code, text := known.Code(), known.Message()
+	// To etcd a call without credentials is an invalid argument.
+	return code == codes.PermissionDenied || code == codes.Unauthenticated || text == rpctypes.ErrUserEmpty.Error()
+}
+
+// statusOf returns the status with which etcd, or the connection to it, refused; false when err is something else.
+func statusOf(err error) (*status.Status, bool) {
 	if e, ok := errors.AsType[interface {
 		error
 		GRPCStatus() *status.Status
 	}](err); ok {
-		code, text = e.GRPCStatus().Code(), e.GRPCStatus().Message()
+		return e.GRPCStatus(), true
 	}
-	// To etcd a call without credentials is an invalid argument.
-	return code == codes.PermissionDenied || code == codes.Unauthenticated || text == rpctypes.ErrUserEmpty.Error()
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		return status.New(e.Code(), e.Error()), true
+	}
+	return nil, false
 }
 
 // newExitCodesTopic is help without a command: "rollcall help exit-codes".

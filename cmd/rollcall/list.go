@@ -28,8 +28,12 @@ func newListCommand() *cobra.Command {
 		Long: `List the services that have instances, with how many are in which state, or the instances of one service.
 
 With -o json it prints one array: of services, or of instances with the fields service, id, addr, addrs, state, weight,
-zone, version, metadata, ttl (seconds), registered, incarnation and revision; what an instance does not say is left out.
-A service without instances is not found: exit code 4.
+override, effectiveState, effectiveWeight, zone, version, metadata, ttl (seconds), registered, incarnation and revision; what
+an instance does not say is left out. A service without instances is not found: exit code 4.
+
+What an operator decided by 'rollcall drain' or 'rollcall weight' stands beside what the instance says of itself: the state
+"draining (operator)", the weight "100→10" in place of 100. In JSON state and weight are the instance's own, effectiveState
+and effectiveWeight are what counts, and override has drain, weight, reason, author, since, until and revision.
 
 A list is what etcd holds now. Who follows the service may know more: an instance that expired together with most others
 is not believed to be gone at once and stands there as a suspect (state suspect, in JSON "suspect": true); see 'rollcall

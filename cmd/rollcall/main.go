@@ -1,5 +1,5 @@
-// Command rollcall is the registry on the command line: it runs a server, registers instances, and lists and watches
-// the services that are there. Run "rollcall help" for the commands, "rollcall help exit-codes" for what they exit with.
+// Command rollcall is the registry on the command line: it runs a server, registers instances, lists and watches the
+// services that are there, and steers who is called and how. Run "rollcall help" for the commands, "rollcall help exit-codes" for what they exit with.
 //
 // Data goes to standard output, talk to standard error.
 package main

@@ -39,27 +39,44 @@ func (f *format) Set(s string) error {
 // instanceJSON is an instance as -o json shows it. The names are a contract with scripts; what an instance does not
 // say about itself is left out.
 type instanceJSON struct {
-	Service     string            `json:"service"`
-	ID          string            `json:"id"`
-	Addr        string            `json:"addr"`
-	Addrs       map[string]string `json:"addrs,omitempty"`
-	State       rollcall.State    `json:"state"`
-	Suspect     bool              `json:"suspect,omitempty"`
-	Weight      int               `json:"weight"`
-	Zone        string            `json:"zone,omitempty"`
-	Version     string            `json:"version,omitempty"`
-	Metadata    any               `json:"metadata,omitempty"` // an object of strings, or whatever JSON another writer put there
-	TTL         int64             `json:"ttl,omitempty"`      // seconds
-	Registered  time.Time         `json:"registered,omitzero"`
-	Incarnation string            `json:"incarnation,omitempty"`
-	Revision    int64             `json:"revision"`
+	Service         string            `json:"service"`
+	ID              string            `json:"id"`
+	Addr            string            `json:"addr"`
+	Addrs           map[string]string `json:"addrs,omitempty"`
+	State           rollcall.State    `json:"state"`
+	Suspect         bool              `json:"suspect,omitempty"`
+	Weight          int               `json:"weight"`
+	Override        *overrideJSON     `json:"override,omitempty"`
+	EffectiveState  rollcall.State    `json:"effectiveState"` // what counts: the operator's word before the instance's
+	EffectiveWeight int               `json:"effectiveWeight"`
+	Zone            string            `json:"zone,omitempty"`
+	Version         string            `json:"version,omitempty"`
+	Metadata        any               `json:"metadata,omitempty"` // an object of strings, or whatever JSON another writer put there
+	TTL             int64             `json:"ttl,omitempty"`      // seconds
+	Registered      time.Time         `json:"registered,omitzero"`
+	Incarnation     string            `json:"incarnation,omitempty"`
+	Revision        int64             `json:"revision"`
+}
+
+// overrideJSON is what an operator decided for an instance.
+type overrideJSON struct {
+	Drain    bool      `json:"drain,omitempty"`
+	Weight   int       `json:"weight,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Author   string    `json:"author,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	Until    time.Time `json:"until,omitzero"`
+	Revision int64     `json:"revision"`
 }
 
 func newInstanceJSON(service string, i *rollcall.Instance) instanceJSON {
 	j := instanceJSON{
 		Service: service, ID: i.ID, Addr: i.Addr, Addrs: i.Addrs, State: i.State, Suspect: i.Suspect, Weight: i.Weight, Zone: i.Zone,
 		Version: i.Version, TTL: int64(i.TTL / time.Second), Registered: i.Registered, Incarnation: i.Incarnation,
-		Revision: i.Revision,
+		Revision: i.Revision, EffectiveState: i.EffectiveState(), EffectiveWeight: i.EffectiveWeight(),
+	}
+	if o := i.Override; o != nil {
+		j.Override = &overrideJSON{o.Drain, o.Weight, o.Reason, o.Author, o.Since, o.Until, o.Revision}
 	}
 	if len(i.Metadata) > 0 {
 		j.Metadata = i.Metadata
@@ -83,9 +100,9 @@ func newServiceJSON(v *rollcall.View) serviceJSON {
 	for _, i := range v.Instances {
 		switch {
 		case i.Suspect: // what it said of itself may not be true any more
-		case i.State == rollcall.StateServing:
+		case i.EffectiveState() == rollcall.StateServing:
 			s.Serving++
-		case i.State == rollcall.StateDraining:
+		case i.EffectiveState() == rollcall.StateDraining:
 			s.Draining++
 		}
 	}
@@ -145,15 +162,28 @@ func instanceCells(i *rollcall.Instance) []string {
 	if i.RawMetadata == nil {
 		metadata = joinPairs(i.Metadata)
 	}
-	return []string{cell(i.ID), cell(i.Addr), cell(stateWord(i)), strconv.Itoa(i.Weight), cell(i.Zone), cell(i.Version), cell(metadata)}
+	return []string{cell(i.ID), cell(i.Addr), cell(stateWord(i)), weightWord(i), cell(i.Zone), cell(i.Version), cell(metadata)}
 }
 
-// stateWord says what an instance is to a person: what it says of itself, or that it is doubtful whether it is there.
+// stateWord says what an instance is to a person: what it says of itself, or what an operator says, or that it is doubtful
+// whether it is there.
 func stateWord(i *rollcall.Instance) string {
-	if i.Suspect {
+	switch {
+	case i.Suspect:
 		return "suspect"
+	case i.Override != nil && i.Override.Drain:
+		return string(rollcall.StateDraining) + " (operator)"
 	}
 	return string(i.State)
+}
+
+// weightWord has the instance's own weight, and the one that an operator put in its place.
+func weightWord(i *rollcall.Instance) string {
+	own := strconv.Itoa(i.Weight)
+	if i.EffectiveWeight() == i.Weight {
+		return own
+	}
+	return own + "→" + strconv.Itoa(i.EffectiveWeight())
 }
 
 func joinPairs(m map[string]string) string {

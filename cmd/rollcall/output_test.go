@@ -35,7 +35,7 @@ func TestJSONLeavesOutWhatAnInstanceDoesNotSay(t *testing.T) {
 		{
 			"a bare instance",
 			rollcall.Instance{ID: "a", Addr: "h:1", State: rollcall.StateServing, Weight: 100, Revision: 7},
-			`{"service":"s","id":"a","addr":"h:1","state":"serving","weight":100,"revision":7}`,
+			`{"service":"s","id":"a","addr":"h:1","state":"serving","weight":100,"effectiveState":"serving","effectiveWeight":100,"revision":7}`,
 		},
 		{
 			"a full one",
@@ -44,13 +44,13 @@ func TestJSONLeavesOutWhatAnInstanceDoesNotSay(t *testing.T) {
 				Zone: "z", Version: "v", Metadata: map[string]string{"k": "<v>"}, TTL: 15 * time.Second,
 				Registered: time.Date(2026, 11, 22, 6, 31, 0, 0, time.UTC), Incarnation: "i", Holder: "not shown", Revision: 7, CreateRevision: 6,
 			},
-			`{"service":"s","id":"a","addr":"h:1","addrs":{"http":"h:2"},"state":"draining","weight":1,"zone":"z","version":"v",` +
+			`{"service":"s","id":"a","addr":"h:1","addrs":{"http":"h:2"},"state":"draining","weight":1,"effectiveState":"draining","effectiveWeight":1,"zone":"z","version":"v",` +
 				`"metadata":{"k":"<v>"},"ttl":15,"registered":"2026-11-22T06:31:00Z","incarnation":"i","revision":7}`,
 		},
 		{
 			"metadata of another shape",
 			rollcall.Instance{ID: "a", Addr: "h:1", State: rollcall.StateServing, RawMetadata: json.RawMessage(`[1]`)},
-			`{"service":"s","id":"a","addr":"h:1","state":"serving","weight":0,"metadata":[1],"revision":0}`,
+			`{"service":"s","id":"a","addr":"h:1","state":"serving","weight":0,"effectiveState":"serving","effectiveWeight":0,"metadata":[1],"revision":0}`,
 		},
 	} {
 		var b bytes.Buffer

@@ -20,7 +20,8 @@ A service says "I am here" and keeps saying it; callers ask "who is there?" and 
 		Example: `  rollcall server                               # an etcd of its own, on 127.0.0.1:2379
   rollcall register jie-test 127.0.0.1:50051    # be there until interrupted
   rollcall list                                 # which services are there
-  rollcall watch jie-test                       # see instances come and go`,
+  rollcall watch jie-test                       # see instances come and go
+  rollcall drain jie-test 127.0.0.1:50051 --reason 'disk is failing' --for 10m`,
 		Version:       buildVersion(),
 		SilenceErrors: true, // run prints them, once and with what to do next
 		SilenceUsage:  true,
@@ -34,6 +35,11 @@ A service says "I am here" and keeps saying it; callers ask "who is there?" and 
 		newRegisterCommand(),
 		newListCommand(),
 		newWatchCommand(),
+		newDrainCommand(),
+		newWeightCommand(),
+		newUndoCommand(),
+		newPolicyCommand(),
+		newAcceptCommand(),
 		newDemoCommand(),
 		newVersionCommand(),
 		newExitCodesTopic(),

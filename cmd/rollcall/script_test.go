@@ -329,7 +329,7 @@ var changing = []struct {
 	what *regexp.Regexp
 	mask string
 }{
-	{regexp.MustCompile(`"(time|registered)":"20[0-9T:.+-]*Z?"`), `"$1":"TIME"`},
+	{regexp.MustCompile(`"(time|registered|since|until)":( ?)"20[0-9T:.+-]*Z?"`), `"$1":$2"TIME"`},
 	{regexp.MustCompile(`"incarnation":"[^"]+"`), `"incarnation":"INCARNATION"`},
 	{regexp.MustCompile(`"revision":[0-9]+`), `"revision":REVISION`},
 	{regexp.MustCompile(`(?m)^[0-9]{2}:[0-9]{2}:[0-9]{2} `), `hh:mm:ss `},

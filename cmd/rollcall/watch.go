@@ -28,7 +28,10 @@ An instance joined, changed, left (said goodbye) or expired (did not: its TTL ra
 It becomes a suspect when that is doubtful: within one TTL more than half of the instances, and at least three, expired, or
 etcd was wiped or restored. Then etcd is more likely to be at fault than all of them, and they may well be alive. A suspect
 stays, with the op and the state suspect and in JSON "suspect": true, until it is heard of again (changed), says goodbye
-(left), or five minutes are over (expired).
+(left), five minutes are over (expired), or 'rollcall accept' says that it is gone (expired).
+
+An instance changes also by what an operator decides about it, which is shown as in 'rollcall list'; its time being up is
+such a change.
 
 With -o json each line is one object: time (UTC, when it was seen), op, and the instance's fields as in 'rollcall list'.
 When etcd goes out of reach or comes back that is said on standard error; nothing is taken back meanwhile.`,

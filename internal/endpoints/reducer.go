@@ -13,6 +13,9 @@ type Reducer struct {
 	// Target is what its views are named by; the service's name unless it is set before the first Apply.
 	Target string
 
+	// Policy is what the next view has. Another pointer is a change.
+	Policy *rollcall.Policy
+
 	service, zone string
 	keep          func(*rollcall.Instance) bool
 	identity      *identity
@@ -47,7 +50,7 @@ func (r *Reducer) Take(updates []rollcall.Update) {
 // any of the changes.
 func (r *Reducer) View() (*View, bool) {
 	changes := r.claims.settle()
-	if len(changes) == 0 && r.view != nil {
+	if len(changes) == 0 && r.view != nil && r.view.Policy == r.Policy {
 		return r.view, false
 	}
 	r.view = r.next(changes)
@@ -76,7 +79,7 @@ func (r *Reducer) shown(id string) *rollcall.Instance {
 func (r *Reducer) next(changes []rollcall.Update) *View {
 	prev := cmp.Or(r.view, &View{})
 	next := &View{
-		Service: r.service, Target: r.Target, Zone: r.zone,
+		Service: r.service, Target: r.Target, Zone: r.zone, Policy: r.Policy,
 		Instances: applyUpdates(prev.Instances, changes),
 		reducer:   r.identity, number: prev.number + 1,
 	}

@@ -19,6 +19,9 @@ type View struct {
 	Target  string // the service with what selects among its instances, for texts that people read
 	Zone    string // where the caller runs; "" when it did not say
 
+	// Policy is the operator's for all callers; nil when there is none.
+	Policy *rollcall.Policy
+
 	// Instances are those that the channel selects, one per address, the newest, in whatever state, sorted by id. Their
 	// Holder, Registered, TTL and revisions may be older than etcd's: nothing else having changed, they stay what they were.
 	Instances []*rollcall.Instance
@@ -46,14 +49,20 @@ func (v *View) State() resolver.State {
 // stands between resolver and balancer, such as a policy that narrows the list or the code for proxies, rewrites
 // them and passes the attributes on.
 func Of(s resolver.State) (*View, bool) {
-	v, ok := s.Attributes.Value(viewKey{}).(*View)
-	if !ok || len(s.Endpoints) != len(v.Endpoints) {
+	v := Sent(s)
+	if v == nil || len(s.Endpoints) != len(v.Endpoints) {
 		return nil, false
 	}
 	if len(v.Endpoints) > 0 && &s.Endpoints[0] != &v.Endpoints[0] {
 		return nil, false
 	}
 	return v, true
+}
+
+// Sent returns the view that was sent with a state whatever became of the endpoints; nil when none was.
+func Sent(s resolver.State) *View {
+	v, _ := s.Attributes.Value(viewKey{}).(*View)
+	return v
 }
 
 // String is what gRPC prints of a state's attributes.

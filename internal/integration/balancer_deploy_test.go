@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/rollcall-io/rollcall"
-	"github.com/rollcall-io/rollcall/balancer"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
 	"google.golang.org/grpc"
 )
@@ -14,7 +13,7 @@ import (
 // and leaves when its callers call it no more. Two channels call all the time: one is connected to all, one to a subset.
 func TestARollingDeployDialsOnlyWhatIsNewAndFailsNoCall(t *testing.T) {
 	t.Parallel()
-	const processes, each, subset = 10, 20, balancer.DefaultSubsetSize
+	const processes, each, subset = 10, 20, rollcall.DefaultSubsetSize
 	etcd := etcdtest.Start(t)
 	spec := serversSpec{Etcd: etcd.Endpoint(), Servers: each}
 	fleet, successors := startServers(t, processes, spec), startServers(t, processes, spec)

@@ -20,9 +20,9 @@ import (
 	"github.com/rollcall-io/rollcall/internal/endpoints"
 )
 
-// BenchmarkPick measures what a pick takes, the word of the call's end included, among 1,000 instances whose connections
-// are all READY: with round_robin, and with rollcall's policy in its several ways. "serial" is one caller, "parallel" as
-// many as there are processors.
+// BenchmarkPick measures what a pick takes among 1,000 instances whose connections are all READY: with round_robin, and with
+// rollcall's policy in its several ways; and with the word of the call's end, which that wants for ejections ("ended") and for
+// least request. "serial" is one caller, "parallel" as many as there are processors.
 //
 //	make bench
 func BenchmarkPick(b *testing.B) {
@@ -32,15 +32,17 @@ func BenchmarkPick(b *testing.B) {
 	for _, row := range []struct {
 		name, policy, config string
 		vary                 func(int, *rollcall.Instance)
+		ended                bool
 	}{
-		{"round_robin", "round_robin", `{}`, nil},
-		{"rollcall", "rollcall", `{"subset":{"disabled":true}}`, nil},
-		{"rollcall-weights", "rollcall", `{"subset":{"disabled":true}}`, weights},
-		{"rollcall-zones", "rollcall", `{"subset":{"disabled":true}}`, zones},
-		{"rollcall-split", "rollcall", `{"subset":{"disabled":true},"split":{"v2":10}}`, versions},
-		{"rollcall-sticky", "rollcall", `{"subset":{"disabled":true},"split":{"v2":10},"splitHeader":"x-user"}`, versions},
-		{"rollcall-subset", "rollcall", `{}`, weights},
-		{"rollcall-least", "rollcall", `{"pick":"least_request","subset":{"disabled":true}}`, weights},
+		{"round_robin", "round_robin", `{}`, nil, false},
+		{"rollcall", "rollcall", `{"subset":{"disabled":true}}`, nil, false},
+		{"rollcall-ended", "rollcall", `{"subset":{"disabled":true}}`, nil, true},
+		{"rollcall-weights", "rollcall", `{"subset":{"disabled":true}}`, weights, false},
+		{"rollcall-zones", "rollcall", `{"subset":{"disabled":true}}`, zones, false},
+		{"rollcall-split", "rollcall", `{"subset":{"disabled":true},"split":{"v2":10}}`, versions, false},
+		{"rollcall-sticky", "rollcall", `{"subset":{"disabled":true},"split":{"v2":10},"splitHeader":"x-user"}`, versions, false},
+		{"rollcall-subset", "rollcall", `{}`, weights, false},
+		{"rollcall-least", "rollcall", `{"pick":"least_request","subset":{"disabled":true}}`, weights, true},
 	} {
 		b.Run(row.name, func(b *testing.B) {
 			picker := newPicker(b, row.policy, row.config, 1000, row.vary)
@@ -51,14 +53,14 @@ func BenchmarkPick(b *testing.B) {
 			b.Run("serial", func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					pick(b, picker, info)
+					pick(b, picker, info, row.ended)
 				}
 			})
 			b.Run("parallel", func(b *testing.B) {
 				b.ReportAllocs()
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
-						pick(b, picker, info)
+						pick(b, picker, info, row.ended)
 					}
 				})
 			})
@@ -66,13 +68,13 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// pick picks as gRPC does for a call that goes well.
-func pick(b *testing.B, picker balancer.Picker, info balancer.PickInfo) {
+// pick picks as gRPC does for a call, that goes well and ends at once if it is to end.
+func pick(b *testing.B, picker balancer.Picker, info balancer.PickInfo, ended bool) {
 	result, err := picker.Pick(info)
 	if err != nil {
 		b.Error(err)
 	}
-	if result.Done != nil {
+	if ended {
 		result.Done(balancer.DoneInfo{BytesSent: true, BytesReceived: true})
 	}
 }

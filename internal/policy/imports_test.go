@@ -32,7 +32,7 @@ var rooms = map[string]struct {
 	"internal/integration": {},
 	"internal/simulation":  {},
 	"internal/policy":      {},
-	"cmd/rollcall":         {own: []string{".", "internal/server", "internal/demo"}, outside: []string{"github.com/spf13/cobra", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},
+	"cmd/rollcall":         {own: []string{".", "internal/server", "internal/demo"}, outside: []string{"github.com/spf13/cobra", "go.yaml.in/yaml/v3", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},
 	"examples/client":      {own: []string{".", "rollcallgrpc"}, outside: []string{"google.golang.org/grpc"}},
 	"examples/server":      {own: []string{".", "rollcallgrpc"}, outside: []string{"google.golang.org/grpc"}},
 }

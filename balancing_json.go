@@ -1,4 +1,4 @@
-package balancer
+package rollcall
 
 import (
 	"bytes"
@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/rollcall-io/rollcall"
 )
 
-// document is a [Config] in JSON. Pointers tell what was said to be zero from what was left out.
-type document struct {
+// balancingDocument is a [Balancing] in JSON. Pointers tell what was said to be zero from what was left out.
+type balancingDocument struct {
 	Pick        Pick               `json:"pick,omitempty"`
 	Split       map[string]float64 `json:"split,omitempty"`
 	SplitHeader string             `json:"splitHeader,omitempty"`
@@ -53,21 +51,21 @@ func parseDuration(field string, text json.RawMessage) (time.Duration, error) {
 	}
 	var s string
 	if err := json.Unmarshal(text, &s); err != nil {
-		return 0, refused(field, string(text), `a duration is text, as "1.5s"`)
+		return 0, unreadable(field, string(text), `a duration is text, as "1.5s"`)
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, refused(field, string(text), `a duration is a number and a unit, as "1.5s"`)
+		return 0, unreadable(field, string(text), `a duration is a number and a unit, as "1.5s"`)
 	}
 	return d, nil
 }
 
-func refused(field, value, rule string) error {
-	return fmt.Errorf("rollcall: load-balancing config: %w", &rollcall.InvalidError{Field: field, Value: value, Rule: rule})
+func unreadable(field, value, rule string) error {
+	return &InvalidError{Field: field, Value: value, Rule: rule}
 }
 
-func (c Config) document() document {
-	d := document{Pick: c.Pick, Split: c.Split, SplitHeader: strings.ToLower(c.SplitHeader)}
+func (c Balancing) document() balancingDocument {
+	d := balancingDocument{Pick: c.Pick, Split: c.Split, SplitHeader: strings.ToLower(c.SplitHeader)}
 	if c.Subset != (Subset{}) {
 		d.Subset = &subsetDocument{Size: unlessZero(c.Subset.Size), Disabled: c.Subset.Disabled}
 	}
@@ -92,16 +90,40 @@ func unlessZero[T comparable](v T) *T {
 	return &v
 }
 
-// parse reads a Config. What is said to be zero and must not be is refused, where [Config.Validate] takes it for the default.
-func parse(text []byte) (Config, error) {
-	var d document
-	if err := json.Unmarshal(bytes.TrimSpace(text), &d); err != nil {
-		return Config{}, fmt.Errorf("rollcall: load-balancing config: %w", err)
+// MarshalJSON writes c as a service config has it.
+func (c Balancing) MarshalJSON() ([]byte, error) { return json.Marshal(c.document()) }
+
+// UnmarshalJSON reads what a service config has, and is [ParseBalancing].
+func (c *Balancing) UnmarshalJSON(text []byte) error {
+	parsed, err := ParseBalancing(text)
+	if err == nil {
+		*c = parsed
 	}
-	c := Config{Pick: d.Pick, Split: d.Split, SplitHeader: strings.ToLower(d.SplitHeader)}
+	return err
+}
+
+// ParseBalancing reads what a service config has. What is said to be zero and must not be is refused, where
+// [Balancing.Validate] takes it for the default.
+func ParseBalancing(text []byte) (Balancing, error) {
+	var d balancingDocument
+	if err := json.Unmarshal(bytes.TrimSpace(text), &d); err != nil {
+		return Balancing{}, fmt.Errorf("rollcall: load-balancing config: %w", err)
+	}
+	c, err := d.balancing()
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil {
+		return c, fmt.Errorf("rollcall: load-balancing config: %w", err)
+	}
+	return c, nil
+}
+
+func (d *balancingDocument) balancing() (Balancing, error) {
+	c := Balancing{Pick: d.Pick, Split: d.Split, SplitHeader: strings.ToLower(d.SplitHeader)}
 	if s := d.Subset; s != nil {
 		if s.Size != nil && *s.Size == 0 {
-			return c, refused("subset.size", "0", `a subset has 1 instance or more; "disabled": true connects to all`)
+			return c, unreadable("subset.size", "0", `a subset has 1 instance or more; "disabled": true connects to all`)
 		}
 		c.Subset = Subset{Size: deref(s.Size), Disabled: s.Disabled}
 	}
@@ -117,9 +139,6 @@ func parse(text []byte) (Config, error) {
 			return c, err
 		}
 	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("rollcall: load-balancing config: %w", err)
-	}
 	return c, nil
 }
 
@@ -131,11 +150,11 @@ func (e *ejectionDocument) parse() (Ejection, error) {
 	}
 	switch {
 	case e.Failures != nil && *e.Failures == 0:
-		err = refused("ejection.failures", "0", "1 or more")
+		err = unreadable("ejection.failures", "0", "1 or more")
 	case e.Time != nil && string(e.Time) != "null" && out.Time == 0:
-		err = refused("ejection.time", "0", "more than 0")
+		err = unreadable("ejection.time", "0", "more than 0")
 	case e.MaxPercent != nil && *e.MaxPercent == 0:
-		err = refused("ejection.maxPercent", "0", "1 to 100")
+		err = unreadable("ejection.maxPercent", "0", "1 to 100")
 	}
 	return out, err
 }

@@ -1,0 +1,414 @@
+package rollcall
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rollcall-io/rollcall/internal/follow"
+	"github.com/rollcall-io/rollcall/internal/wire"
+)
+
+// controlDir is the prefix of what operators decided about a service.
+func (l layout) controlDir(service string) string { return l.control + service + "/" }
+
+// The names of keys below that.
+const (
+	policyName   = "policy"
+	acceptName   = "accept"
+	overrideName = "override/" // and the id, escaped
+)
+
+func (l layout) policyKey(service string) string { return l.controlDir(service) + policyName }
+
+func (l layout) overrideKey(service, id string) string {
+	return l.controlDir(service) + overrideName + escapeID(id)
+}
+
+// decisions are what operators decided about one service. They are immutable.
+type decisions struct {
+	policy    *Policy
+	overrides map[string]*Override // by id; some may have ended
+	accepted  int64                // the losses up to this revision are believed
+}
+
+var noDecisions = &decisions{}
+
+// override returns what counts for an instance now; nil for nothing.
+func (d *decisions) override(id string, now time.Time) *Override {
+	if o := d.overrides[id]; o.active(now) {
+		return o
+	}
+	return nil
+}
+
+// with returns the decisions with one key's value, nil for none, in place of what it was.
+func (d *decisions) with(name string, value any) *decisions {
+	next := *d
+	switch v := value.(type) {
+	case *Policy:
+		next.policy = v
+	case acceptance:
+		next.accepted = int64(v)
+	case *Override, nil:
+		id, ok := idOf(overrideName, name)
+		switch name {
+		case policyName:
+			next.policy = nil
+		case acceptName:
+			next.accepted = 0
+		}
+		if !ok {
+			break
+		}
+		next.overrides = maps.Clone(d.overrides)
+		if next.overrides == nil {
+			next.overrides = map[string]*Override{}
+		}
+		delete(next.overrides, id)
+		if v, ok := v.(*Override); ok {
+			next.overrides[id] = v
+		}
+	}
+	return &next
+}
+
+// acceptance is the revision of a word that losses are to be believed. What it says beyond that is for people.
+type acceptance int64
+
+// decision reads a key's value: a policy, an override, an acceptance; an error when it should be one and is not; nil when it is of a later
+// version.
+func decision(name string, value []byte, revision int64) any {
+	switch {
+	case name == policyName:
+		p, err := decodePolicy(value)
+		if err != nil {
+			return err
+		}
+		p.Revision = revision
+		return p
+	case name == acceptName:
+		return acceptance(revision)
+	case strings.HasPrefix(name, overrideName):
+		o, err := decodeOverride(value)
+		if err != nil {
+			return err
+		}
+		o.Revision = revision
+		return o
+	}
+	return nil
+}
+
+// control follows what operators decided about all services: there is little of it, and one watch does.
+type control struct {
+	prefix   string
+	settings settings
+	tell     func(services []string) // has feeds take over what changed, all when nil; called without mu
+
+	telling sync.Mutex // orders what feeds are told: each is told the newest last
+
+	mu       sync.Mutex
+	known    bool // etcd was asked, and answered or not
+	answered bool // it did
+	services map[string]*decisions
+	lost     map[string]time.Time // by key below the prefix, when what a broken history took away is given up
+	timer    *time.Timer          // for the next that ends
+	ended    bool
+}
+
+func newControl(s settings, tell func([]string)) *control {
+	return &control{prefix: s.layout.control, settings: s, tell: tell, services: map[string]*decisions{}, lost: map[string]time.Time{}}
+}
+
+// of returns what is decided about a service, nil when etcd has not told, and whether etcd was asked at all.
+func (c *control) of(service string) (*decisions, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered {
+		return nil, c.known
+	}
+	return c.ofLocked(service), true
+}
+
+func (c *control) ofLocked(service string) *decisions {
+	if d := c.services[service]; d != nil {
+		return d
+	}
+	return noDecisions
+}
+
+// split returns the service and the rest of a key.
+func (c *control) split(key string) (service, name string) {
+	service, name, _ = strings.Cut(strings.TrimPrefix(key, c.prefix), "/")
+	return service, name
+}
+
+// Read implements [follow.Sink].
+func (c *control) Read(key string, value []byte) any {
+	_, name := c.split(key)
+	return decision(name, value, 0)
+}
+
+// Apply implements [follow.Sink]. What cannot be read changes nothing: the last good one stays.
+func (c *control) Apply(b follow.Batch) {
+	c.mu.Lock()
+	changed := map[string]bool{}
+	for _, change := range b.Changes {
+		service, name := c.split(change.Key)
+		if c.takeLocked(service, name, change, b.Reset) {
+			changed[service] = true
+		}
+	}
+	first := !c.answered
+	c.known, c.answered = true, true
+	c.settleLocked(changed)
+	c.mu.Unlock()
+	if first {
+		c.tell(nil) // all feeds wait
+		return
+	}
+	c.tell(slices.AppendSeq([]string{}, maps.Keys(changed)))
+}
+
+// takeLocked takes one change over, and reports whether it was one.
+func (c *control) takeLocked(service, name string, change follow.Change, reset bool) bool {
+	key := service + "/" + name
+	delete(c.lost, key)
+	if change.Deleted {
+		// Taken away by a wipe or a restore, by nobody's decision. An acceptance is of revisions, which begin anew.
+		if suspicion := c.settings.suspicion; reset && suspicion > 0 && name != acceptName {
+			c.lost[key] = time.Now().Add(suspicion)
+			return false
+		}
+		c.setLocked(service, c.ofLocked(service).with(name, nil))
+		return true
+	}
+	read := change.Read
+	if read == nil {
+		read = c.Read(change.Key, change.Value)
+	}
+	switch v := read.(type) {
+	case error:
+		if c.settings.garbage.met(service, change.Key, change.Revision) {
+			c.settings.logger.Warn("value cannot be read, skipped", "service", service, "key", change.Key, "revision", change.Revision, "err", v)
+		}
+		return false
+	case nil:
+		return false
+	case *Policy:
+		v.Revision = change.Revision
+	case *Override:
+		v.Revision = change.Revision
+	case acceptance:
+		read = acceptance(change.Revision)
+	}
+	c.setLocked(service, c.ofLocked(service).with(name, read))
+	return true
+}
+
+func (c *control) setLocked(service string, d *decisions) {
+	if d.policy == nil && len(d.overrides) == 0 && d.accepted == 0 {
+		delete(c.services, service)
+		return
+	}
+	c.services[service] = d
+}
+
+// settleLocked drops what has ended, and sets the timer for what ends next. It notes the services that this changes.
+func (c *control) settleLocked(changed map[string]bool) {
+	now := time.Now()
+	var next time.Time
+	earlier := func(at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	for key, until := range c.lost {
+		if until.After(now) {
+			earlier(until)
+			continue
+		}
+		service, name, _ := strings.Cut(key, "/")
+		delete(c.lost, key)
+		c.setLocked(service, c.ofLocked(service).with(name, nil))
+		changed[service] = true
+	}
+	for service, d := range c.services {
+		for _, o := range d.overrides {
+			switch {
+			case o.Until.IsZero():
+			case o.active(now):
+				earlier(o.Until)
+			default:
+				changed[service] = true // its key goes with its lease
+			}
+		}
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	if !next.IsZero() && !c.ended {
+		c.timer = time.AfterFunc(next.Sub(now), c.timeIsUp)
+	}
+}
+
+func (c *control) timeIsUp() {
+	changed := map[string]bool{}
+	c.mu.Lock()
+	c.settleLocked(changed)
+	c.mu.Unlock()
+	c.tell(slices.AppendSeq([]string{}, maps.Keys(changed)))
+}
+
+// end stops the timer.
+func (c *control) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// Fresh implements [follow.Sink]. The instances' followers tell whether views are.
+func (c *control) Fresh() {}
+
+// Stale implements [follow.Sink]. Who may not read what operators decided does without, and who cannot does so until he can: the instances
+// are known.
+func (c *control) Stale(_ time.Time, err error) {
+	c.mu.Lock()
+	first := !c.known
+	c.known = true
+	c.mu.Unlock()
+	if !first {
+		return
+	}
+	if wire.IsRefusal(err) {
+		c.settings.logger.Warn("policies and overrides cannot be read, done without", "prefix", c.prefix, "err", refused(err))
+	}
+	c.tell(nil)
+}
+
+// steerFeeds has feeds take over what operators decided: those of the given services, or all when there are none given.
+func (r *Registry) steerFeeds(services []string) {
+	r.mu.Lock()
+	var feeds []*feed
+	for name, f := range r.feeds {
+		if services == nil || slices.Contains(services, name) {
+			feeds = append(feeds, f)
+		}
+	}
+	r.mu.Unlock()
+	r.control.telling.Lock()
+	defer r.control.telling.Unlock()
+	for _, f := range feeds {
+		f.decide(r.control.of(f.service))
+	}
+}
+
+// decide takes over what operators decided, and publishes it if the view does not have it. When etcd has not told, nil, what a
+// snapshot told stays.
+func (f *feed) decide(d *decisions, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !known {
+		return
+	}
+	if d == nil {
+		d = f.decided
+	}
+	accepted := d.accepted != f.decided.accepted
+	f.decided, f.known = d, true
+	f.guard.follow(d.policy)
+	if accepted {
+		f.guard.accept(d.accepted)
+	}
+	if f.view == nil {
+		return
+	}
+	f.settleSuspectsLocked()
+	f.steerLocked()
+}
+
+// steer gives instances that have changed what operators decided for them. A suspect that is taken back may have what they decided
+// before.
+func (f *feed) steer(updates []Update) []Update {
+	now := time.Now()
+	for n, u := range updates {
+		if u.Op != Delete {
+			updates[n].Instance = f.overlay(u.Instance, now)
+		}
+	}
+	return updates
+}
+
+// overlay returns an instance with what operators decided for it.
+func (f *feed) overlay(i *Instance, now time.Time) *Instance {
+	o := f.decided.override(i.ID, now)
+	if i.Override == o {
+		return i
+	}
+	steered := *i
+	steered.Override = o
+	return &steered
+}
+
+func (f *feed) steerLocked() {
+	now := time.Now()
+	var updates []Update
+	for _, i := range f.view.Instances {
+		if i.Override == nil && len(f.decided.overrides) == 0 {
+			continue
+		}
+		if steered := f.overlay(i, now); steered != i {
+			updates = append(updates, Update{Op: Modify, Instance: steered, Prev: i})
+		}
+	}
+	if len(updates) == 0 && f.view.Policy == f.decided.policy && f.seq > 0 {
+		return
+	}
+	next := *f.view
+	next.Instances, next.Policy = applyUpdates(f.view.Instances, updates), f.decided.policy
+	f.publish(&next, delta{updates: updates})
+}
+
+// snapshotDecision is one decision as it lies in a file.
+type snapshotDecision struct {
+	Name     string
+	Value    json.RawMessage
+	Revision int64
+}
+
+// keep returns the decisions for a file.
+func (d *decisions) keep() []snapshotDecision {
+	var kept []snapshotDecision
+	if d.policy != nil {
+		if value, err := json.Marshal(d.policy); err == nil {
+			kept = append(kept, snapshotDecision{policyName, value, d.policy.Revision})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.overrides)) {
+		o := d.overrides[id]
+		if value, err := o.encode(); err == nil {
+			kept = append(kept, snapshotDecision{overrideName + escapeID(id), value, o.Revision})
+		}
+	}
+	return kept
+}
+
+// recallDecisions reads the decisions of a file. What cannot be read is left out.
+func recallDecisions(kept []snapshotDecision) *decisions {
+	d := noDecisions
+	for _, k := range kept {
+		switch v := decision(k.Name, k.Value, k.Revision).(type) {
+		case *Policy, *Override:
+			d = d.with(k.Name, v)
+		}
+	}
+	return d
+}
