@@ -118,6 +118,15 @@ func (d *policyDocument) policy() (p Policy, err error) {
 	return p, err
 }
 
+// encode writes what lies in etcd.
+func (p Policy) encode() ([]byte, error) {
+	value, err := json.Marshal(p)
+	if err == nil && len(value) > maxValueLen {
+		err = invalid("policy", size(len(value)), "a policy is at most 16 KiB")
+	}
+	return value, err
+}
+
 // decodePolicy reads what lies in etcd. One that breaks a rule is none: whoever wrote it did not ask.
 func decodePolicy(value []byte) (*Policy, error) {
 	if len(value) > maxReadLen {

@@ -3,6 +3,7 @@ package rollcall
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -338,4 +339,18 @@ func FuzzPolicy(f *testing.F) {
 			t.Fatalf("%q becomes %s, %v", text, config, err)
 		}
 	})
+}
+
+func TestAPolicyThatReadersWouldNotTakeIsNotWritten(t *testing.T) {
+	t.Parallel()
+	p := Policy{Balancing: Balancing{Split: map[string]float64{}}}
+	for n := range 1000 {
+		p.Split[fmt.Sprintf("version-%0100d", n)] = 0.1
+	}
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.encode(); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "16 KiB") {
+		t.Errorf("a policy of 100 KiB: %v; want it refused, with the limit", err)
+	}
 }

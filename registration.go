@@ -167,3 +167,33 @@ func (g *Registration) Done() <-chan struct{} { return g.hold.Done() }
 // Err returns nil while the registration lives, and why it ended afterwards: [ErrReplaced], [ErrDeregistered] or
 // [ErrClosed].
 func (g *Registration) Err() error { return g.hold.Err() }
+
+// RegistrationState is how a registration is.
+type RegistrationState string
+
+// The states of a registration.
+const (
+	Registered RegistrationState = "registered" // etcd has it, as far as is known
+	Healing    RegistrationState = "healing"    // etcd does not have it, or has not confirmed a heartbeat for the TTL; it is being put back
+	Ended      RegistrationState = "ended"      // for good
+)
+
+// RegistrationStatus is how a registration is at one moment.
+type RegistrationStatus struct {
+	State RegistrationState
+	Since time.Time // since when it is healing; zero otherwise
+	Err   error     // why it has ended, or what the last try to heal it met, if it met anything
+}
+
+// Status returns how the registration is, for a readiness probe, say: an instance that is healing may not be found by callers that have not known it
+// before, and serves all the others. It does no I/O.
+func (g *Registration) Status() RegistrationStatus {
+	if err := g.hold.Err(); err != nil {
+		return RegistrationStatus{State: Ended, Err: err}
+	}
+	since, err := g.hold.Missing()
+	if since.IsZero() {
+		return RegistrationStatus{State: Registered}
+	}
+	return RegistrationStatus{State: Healing, Since: since, Err: refused(err)}
+}

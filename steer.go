@@ -101,7 +101,7 @@ func (r *Registry) SetPolicy(ctx context.Context, service string, p Policy) (Pol
 	if err == nil {
 		p.Since = time.Now().UTC().Truncate(time.Second)
 		var value []byte
-		if value, err = json.Marshal(p); err == nil {
+		if value, err = p.encode(); err == nil {
 			p.Revision, err = r.steer(ctx, r.layout.policyKey(service), value, p.Revision, 0)
 		}
 	}

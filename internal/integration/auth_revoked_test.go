@@ -38,7 +38,13 @@ func TestAPermissionTakenAwayFromOneServiceCostsTheOthersNothing(t *testing.T) {
 	eventually(t, 15*time.Second, "the key that nobody renews has run out", func() bool { return len(keys(t, root, key("orders"))) == 0 })
 	<-time.After(rollcall.MinTTL + time.Second)
 	mustEqual(t, "deletions, ever", deletedKeys(t, root), []string{key("orders")})
+	if s := regs["orders"].Status(); s.State != rollcall.Healing || s.Since.Before(taken) || !errors.Is(s.Err, rollcall.ErrPermissionDenied) {
+		t.Errorf("a registration whose key may not be written is %+v; want it healing since, and why", s)
+	}
 	for _, name := range []string{"billing", "stock"} {
+		if s := regs[name].Status(); s.State != rollcall.Registered {
+			t.Errorf("%s is %+v", name, s)
+		}
 		if err := regs[name].Update(within(t, 10*time.Second), func(i *rollcall.Instance) { i.Weight = 7 }); err != nil {
 			t.Errorf("Update of %s: %v", name, err)
 		}
@@ -56,8 +62,8 @@ func TestAPermissionTakenAwayFromOneServiceCostsTheOthersNothing(t *testing.T) {
 	mustEqual(t, "what was wanted of it meanwhile", v.Instances[0].Weight, 7)
 	mustEqual(t, "deletions, ever", deletedKeys(t, root), []string{key("orders")})
 	for name, r := range regs {
-		if r.Err() != nil {
-			t.Errorf("%s ended: %v", name, r.Err())
+		if s := r.Status(); s.State != rollcall.Registered {
+			t.Errorf("%s is %+v", name, s)
 		}
 	}
 	if err := reg.Close(context.Background()); err != nil {

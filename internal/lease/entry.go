@@ -45,6 +45,7 @@ type entry struct {
 	rewatch   *time.Timer   // watches again after a refusal
 	unwatched int           // refusals of the watch in a row
 	pending   chan struct{} // closed when the hold that is new has the key, or has given up; nil: none is new
+	missing   time.Time     // since when the hold's key is not there, as far as is known; zero while it is
 	late      bool          // a write of unknown outcome may still arrive: it stays on the books until they are closed
 	progress  chan struct{} // closed and replaced whenever something happened
 
@@ -129,6 +130,17 @@ func (e *entry) settled(k *Keeper) bool {
 		return true // another's: not ours to touch
 	default:
 		return k.closing && e.farewellDone // the revocation does the rest
+	}
+}
+
+// note keeps account of whether a wanted key is there, under whichever lease of ours.
+func (e *entry) note(k *Keeper) {
+	switch {
+	case e.hold == nil, !e.known:
+	case e.now.mod != 0 && e.now.Holder == k.Holder && k.leaseOf(e.now.lease) != nil:
+		e.missing = time.Time{}
+	case e.missing.IsZero():
+		e.missing = time.Now()
 	}
 }
 

@@ -1,8 +1,10 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 )
 
 // Hold is the wish that a key be in etcd. It ends once: by Release, by Close of the keeper, or because the key became
@@ -74,6 +76,31 @@ func (h *Hold) Err() error {
 	h.k.mu.Lock()
 	defer h.k.mu.Unlock()
 	return h.err
+}
+
+// Missing returns since when etcd does not have the key under a lease that lives, as far as is known, and what the last try met; zero
+// while it has. A lease without a confirmed heartbeat for its TTL counts as dead since the last.
+func (h *Hold) Missing() (since time.Time, last error) {
+	k := h.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h.err != nil || h.e.hold != h {
+		return time.Time{}, nil
+	}
+	since = h.e.missing
+	if l := k.leaseOf(h.e.now.lease); l != nil && since.IsZero() {
+		last := l.beaten
+		if l.granted.After(last) {
+			last = l.granted
+		}
+		if time.Since(last) > time.Duration(l.ttl)*time.Second {
+			since = last
+		}
+	}
+	if since.IsZero() {
+		return since, nil
+	}
+	return since, cmp.Or(h.e.refusal, k.reach.last)
 }
 
 func (h *Hold) endLocked(why error) {

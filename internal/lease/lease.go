@@ -67,6 +67,16 @@ func (k *Keeper) enterLocked(e *entry, l *lease) {
 	}
 }
 
+// leaseOf returns the lease of an id that has not ended, as far as is known; nil when there is none.
+func (k *Keeper) leaseOf(id int64) *lease {
+	for _, l := range k.leases {
+		if l.id == id && l.state != ended {
+			return l
+		}
+	}
+	return nil
+}
+
 func (k *Keeper) leaseLocked(ttl int64, apart bool) *lease {
 	for _, l := range k.leases {
 		if l.ttl == ttl && l.apart == apart && !l.full && l.state != ended && len(l.books) < maxKeys {
@@ -241,6 +251,7 @@ func (k *Keeper) succeed(old *lease) *lease {
 	next, fresh := k.successorLocked(old)
 	for _, e := range old.books {
 		e.refs--
+		e.note(k)
 		if e.lease != old {
 			continue // it is kept under another one by now
 		}
@@ -254,6 +265,7 @@ func (k *Keeper) succeed(old *lease) *lease {
 		if !e.busy {
 			// The guess that the key went with its lease; not if it may lie under another one.
 			e.known, e.now, e.rev = e.refs == 1, content{}, 0
+			e.note(k)
 			k.dirtyLocked(e)
 		}
 	}

@@ -253,6 +253,7 @@ func (k *Keeper) finishLocked(e *entry, end error) {
 
 // settleLocked acts on what was learnt about an entry.
 func (k *Keeper) settleLocked(e *entry, end error) {
+	e.note(k)
 	if end != nil && e.hold != nil {
 		k.Logger.Info("key taken over by another registration", "key", e.key)
 		k.unwantLocked(e, end)
