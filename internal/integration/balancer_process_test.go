@@ -97,7 +97,7 @@ func (s *servers) kill(t *testing.T) {
 func TestServersProgram(t *testing.T) {
 	var spec serversSpec
 	if json.Unmarshal([]byte(os.Getenv(serversEnv)), &spec) != nil {
-		t.Skip("a program of other tests, not a test")
+		return
 	}
 	p := &serversProgram{spec: spec, reg: open(t, spec.Etcd)}
 	for range spec.Servers {
