@@ -16,17 +16,7 @@ import (
 // newNamed runs a Greeter that is not registered.
 func newNamed(t *testing.T) *greeter {
 	t.Helper()
-	g := newGreeter(t)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = g.srv.Serve(g)
-	}()
-	t.Cleanup(func() {
-		g.srv.Stop()
-		<-ended
-	})
-	return g
+	return newGreeter(t).run(t)
 }
 
 // startNamed runs a Greeter and registers it.
