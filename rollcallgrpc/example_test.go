@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"os/signal"
-	"syscall"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-io/rollcall"
@@ -47,9 +47,6 @@ func (greeter) SayHello(_ context.Context, in *pb.HelloRequest) (*pb.HelloReply,
 
 // A server is found from the moment it can be called, and leaves on SIGTERM without failing a call.
 func ExampleServe() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-
 	reg, err := rollcall.Open(rollcall.ClientConfig("127.0.0.1:2379"))
 	if err != nil {
 		log.Fatal(err)
@@ -60,11 +57,45 @@ func ExampleServe() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv := grpc.NewServer()
+	var calls rollcallgrpc.Calls // counted, to know when callers have ceased to call
+	srv := grpc.NewServer(calls.ServerOptions()...)
 	pb.RegisterGreeterServer(srv, greeter{})
-	err = rollcallgrpc.Serve(ctx, srv, lis, reg, "jie-test",
+	err = rollcallgrpc.Serve(context.Background(), srv, lis, reg, "jie-test",
+		rollcallgrpc.WithSignals(),
+		rollcallgrpc.WithCalls(&calls),
 		rollcallgrpc.WithInstance(rollcall.Instance{Zone: "eu-west-1a", Version: "1.4.2"}),
 		rollcallgrpc.WithTTL(10*time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A server of HTTP comes and goes in the same order. Its readiness probe fails before it begins to drain.
+func ExampleServeWith() {
+	reg, err := rollcall.Open(rollcall.ClientConfig("127.0.0.1:2379"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer reg.Close(context.Background())
+
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var calls rollcallgrpc.Calls
+	var serving atomic.Bool
+	mux := http.NewServeMux()
+	mux.Handle("GET /hello", calls.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Hello world")
+	})))
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !serving.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	err = rollcallgrpc.ServeWith(context.Background(), srv, lis, reg, "jie-test-http",
+		rollcallgrpc.WithSignals(), rollcallgrpc.WithCalls(&calls), rollcallgrpc.WithServing(serving.Store))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,14 +4,15 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // prepareHealth sees to it that the server has a health service, which says NOT_SERVING. One that is not ours to steer
 // is left alone: then there is no s.health.
-func (s *server) prepareHealth() {
-	services := s.srv.GetServiceInfo()
+func (s *server) prepareHealth(srv *grpc.Server) {
+	services := srv.GetServiceInfo()
 	_, registered := services[healthpb.Health_ServiceDesc.ServiceName]
 	s.statuses = []string{""}
 	if s.health == nil && !registered {
@@ -19,7 +20,7 @@ func (s *server) prepareHealth() {
 		s.statuses = append(s.statuses, slices.Collect(maps.Keys(services))...)
 	}
 	if !registered {
-		healthpb.RegisterHealthServer(s.srv, s.health)
+		healthpb.RegisterHealthServer(srv, s.health)
 	}
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 }
@@ -30,5 +31,18 @@ func (s *server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
 	}
 	for _, name := range s.statuses {
 		s.health.SetServingStatus(name, status)
+	}
+}
+
+// tellServing tells all who ask the server itself whether it is to be called.
+func (s *server) tellServing(serving bool) {
+	switch {
+	case serving:
+		s.setHealth(healthpb.HealthCheckResponse_SERVING)
+	case s.health != nil:
+		s.health.Shutdown()
+	}
+	if s.onServing != nil {
+		s.onServing(serving)
 	}
 }

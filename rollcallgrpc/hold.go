@@ -36,13 +36,13 @@ func newHolder(ctx context.Context) *holder {
 
 // letGo ends the holding, not the registration. A Register under way has some time to finish: callers may have seen the
 // instance before we hear that it is registered, and then it must drain like any other.
-func (h *holder) letGo() {
+func (h *holder) letGo(ctx context.Context) {
 	h.leave()
-	late := time.NewTimer(etcdPatience)
-	defer late.Stop()
+	ctx, cancel := context.WithTimeout(ctx, etcdPatience)
+	defer cancel()
 	select {
 	case <-h.ended:
-	case <-late.C:
+	case <-ctx.Done():
 	}
 	h.giveUp()
 	<-h.ended
@@ -55,11 +55,47 @@ func (s *server) hold(h *holder) {
 	if h.registration == nil {
 		return
 	}
+	s.tellReady(h)
 	select {
 	case <-h.registration.Done():
 		h.err = h.registration.Err()
 	case <-h.wanted.Done():
 	}
+}
+
+// tellReady tells who wants to know that the server is found. Following the service costs what a caller pays, so that nobody else does.
+func (s *server) tellReady(h *holder) {
+	if s.onReady == nil {
+		return
+	}
+	inst := h.registration.Instance()
+	ctx, cancel := context.WithTimeout(h.wanted, etcdPatience)
+	defer cancel()
+	err := s.awaitSeen(ctx, inst)
+	switch {
+	case h.wanted.Err() != nil:
+		return // it leaves already
+	case err != nil:
+		s.logger.Warn("registered, but no watch has seen it yet", "service", s.service, "instance", inst.ID, "err", err)
+	default:
+		s.logger.Info("registered, and seen by a watch", "service", s.service, "instance", inst.ID)
+	}
+	s.onReady(h.registration)
+}
+
+// awaitSeen waits until a view has the instance as it is registered.
+func (s *server) awaitSeen(ctx context.Context, inst rollcall.Instance) error {
+	w := s.reg.Watch(s.service)
+	defer w.Close()
+	for view, err := range w.Views(ctx) {
+		if err != nil {
+			return err
+		}
+		if seen, found := view.Get(inst.ID); found && seen.Incarnation == inst.Incarnation {
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
 // keepTrying tries until it succeeds, the server leaves, or there is no hope. An etcd out of reach is waited for by

@@ -6,9 +6,6 @@ import (
 	"flag"
 	"log"
 	"net"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/examples/helloworld/helloworld"
@@ -29,8 +26,6 @@ func main() {
 	etcd := flag.String("etcd", "127.0.0.1:2379", "where etcd is")
 	listen := flag.String("listen", "127.0.0.1:50051", "where to serve")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	reg, err := rollcall.Open(rollcall.ClientConfig(*etcd)) // etcd need not be up yet
 	if err != nil {
 		log.Fatal(err)
@@ -40,9 +35,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv := grpc.NewServer()
+	var calls rollcallgrpc.Calls // counted, to know when callers have ceased to call
+	srv := grpc.NewServer(calls.ServerOptions()...)
 	helloworld.RegisterGreeterServer(srv, greeter{})
-	if err := rollcallgrpc.Serve(ctx, srv, lis, reg, "jie-test"); err != nil { // registers, and drains when ctx ends
+	// Registers; on SIGTERM drains until no more calls come, says goodbye, and lets those under way finish.
+	if err := rollcallgrpc.Serve(context.Background(), srv, lis, reg, "jie-test", rollcallgrpc.WithCalls(&calls), rollcallgrpc.WithSignals()); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -57,7 +57,8 @@ func RunGreeter(ctx context.Context, stdin io.Reader) error {
 }
 
 func (a assignment) serve(ctx context.Context, reg *rollcall.Registry, lis net.Listener, orphaned <-chan struct{}) error {
-	srv := grpc.NewServer()
+	var calls rollcallgrpc.Calls
+	srv := grpc.NewServer(calls.ServerOptions()...)
 	g := &greeter{id: a.ID, called: make(chan struct{}, 1)}
 	pb.RegisterGreeterServer(srv, g)
 	serving := context.WithoutCancel(ctx)
@@ -67,6 +68,7 @@ func (a assignment) serve(ctx context.Context, reg *rollcall.Registry, lis net.L
 	go func() {
 		served <- rollcallgrpc.Serve(serving, srv, lis, reg, Service,
 			rollcallgrpc.WithInstance(rollcall.Instance{ID: a.ID}),
+			rollcallgrpc.WithCalls(&calls),
 			rollcallgrpc.WithTTL(ttl))
 	}()
 	select {
