@@ -117,11 +117,12 @@ type control struct {
 	services map[string]*decisions
 	lost     map[string]time.Time // by key below the prefix, when what a broken history took away is given up
 	timer    *time.Timer          // for the next that ends
+	left     chan struct{}        // holds a token when there are leftovers
 	ended    bool
 }
 
 func newControl(s settings, tell func([]string)) *control {
-	return &control{prefix: s.layout.control, settings: s, tell: tell, services: map[string]*decisions{}, lost: map[string]time.Time{}}
+	return &control{prefix: s.layout.control, settings: s, tell: tell, services: map[string]*decisions{}, lost: map[string]time.Time{}, left: make(chan struct{}, 1)}
 }
 
 // of returns what is decided about a service, nil when etcd has not told, and whether etcd was asked at all.
@@ -245,7 +246,16 @@ func (c *control) settleLocked(changed map[string]bool) {
 				earlier(o.Until)
 			default:
 				changed[service] = true // its key goes with its lease
+				if swept := o.Until.Add(overrideGrace); swept.After(now) {
+					earlier(swept)
+				}
 			}
+		}
+	}
+	if len(c.leftoversLocked(now)) > 0 {
+		select {
+		case c.left <- struct{}{}:
+		default:
 		}
 	}
 	if c.timer != nil {

@@ -369,6 +369,7 @@ func (r *Registry) lookUpControl(ctx context.Context, f *feed) error {
 // followControl follows what operators decided, from the first time that etcd has answered.
 func (r *Registry) followControl() {
 	r.steering.Do(func() {
+		r.wg.Go(r.sweep)
 		r.wg.Go(func() { r.source.New(r.control.prefix, r.control, follow.Seed{}).Run(r.ctx) })
 	})
 }

@@ -86,7 +86,8 @@ type updatePrinter struct {
 	w, talk io.Writer
 	format  format
 	service string
-	stale   bool // that etcd is out of reach was said
+	stale   bool             // that etcd is out of reach was said
+	policy  *rollcall.Policy // the one that was shown last
 }
 
 // updateLine has fixed widths: a line cannot wait for those that will come.
@@ -104,6 +105,7 @@ func (p *updatePrinter) begin(instances int) error {
 
 func (p *updatePrinter) print(view *rollcall.View, now time.Time) error {
 	p.printCondition(view, now)
+	p.printPolicy(view.Policy)
 	for _, u := range view.Updates {
 		var err error
 		if p.format == formatJSON {
@@ -140,4 +142,28 @@ func (p *updatePrinter) printCondition(view *rollcall.View, now time.Time) {
 			fmt.Fprintln(p.talk, "etcd answers again")
 		}
 	}
+}
+
+// printPolicy says when operators have decided anew about the service.
+func (p *updatePrinter) printPolicy(policy *rollcall.Policy) {
+	before := p.policy
+	p.policy = policy
+	switch {
+	case policy == nil && before != nil:
+		fmt.Fprintf(p.talk, "the policy of revision %d was taken back\n", before.Revision)
+	case policy != nil && (before == nil || policy.Revision != before.Revision):
+		fmt.Fprintf(p.talk, "policy of revision %d%s; see it: rollcall policy get %s\n", policy.Revision, byWhom(policy.Author, policy.Reason), p.service)
+	}
+}
+
+// byWhom is who decided and why, as far as it is known.
+func byWhom(author, reason string) string {
+	text := ""
+	if author != "" {
+		text += " by " + author
+	}
+	if reason != "" {
+		text += " (" + reason + ")"
+	}
+	return text
 }
