@@ -107,6 +107,7 @@ func decision(name string, value []byte, revision int64) any {
 type control struct {
 	prefix   string
 	settings settings
+	follower *follow.Follower
 	tell     func(services []string) // has feeds take over what changed, all when nil; called without mu
 
 	telling sync.Mutex // orders what feeds are told: each is told the newest last
@@ -133,6 +134,18 @@ func (c *control) of(service string) (*decisions, bool) {
 		return nil, c.known
 	}
 	return c.ofLocked(service), true
+}
+
+// about returns those of the given services, or of all when nil, about which something is decided.
+func (c *control) about(services []string) (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.services {
+		if validateService(name) == nil && (services == nil || slices.Contains(services, name)) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (c *control) ofLocked(service string) *decisions {
@@ -306,6 +319,13 @@ func (c *control) Stale(_ time.Time, err error) {
 
 // steerFeeds has feeds take over what operators decided: those of the given services, or all when there are none given.
 func (r *Registry) steerFeeds(services []string) {
+	if r.all != nil { // what is decided about a service without instances is told, too
+		for _, service := range r.control.about(services) {
+			if _, err := r.all.feed(service, false); err != nil {
+				return
+			}
+		}
+	}
 	r.mu.Lock()
 	var feeds []*feed
 	for name, f := range r.feeds {
@@ -318,6 +338,9 @@ func (r *Registry) steerFeeds(services []string) {
 	defer r.control.telling.Unlock()
 	for _, f := range feeds {
 		f.decide(r.control.of(f.service))
+	}
+	if r.all != nil {
+		r.all.steered()
 	}
 }
 

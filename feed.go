@@ -50,6 +50,7 @@ type feed struct {
 	decided     *decisions  // what operators decided
 	known       bool        // that is known; until then no watcher is told of a view
 	answered    func()      // called when etcd has answered; must not block; nil for a feed that is nobody's
+	touched     func()      // called with each new view; must not block; nil: nobody wants to know
 }
 
 // delta is what one view changed over the one before it.
@@ -258,6 +259,33 @@ func (f *feed) publish(v *View, d delta) {
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
+	if f.touched != nil {
+		f.touched()
+	}
+}
+
+// has reports whether there is a view, also one that nobody may see yet.
+func (f *feed) has() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.view != nil
+}
+
+// shown returns the newest view that watchers may see; nil when there is none.
+func (f *feed) shown() *View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seq == 0 {
+		return nil
+	}
+	return f.view
+}
+
+// empty reports whether there is nothing to tell of the service.
+func (f *feed) empty() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return (f.view == nil || len(f.view.Instances) == 0) && f.decided.policy == nil && len(f.decided.overrides) == 0
 }
 
 // stale returns the newest view as one that is stale at the latest since the given time, and why; nil when there is none.

@@ -19,6 +19,7 @@ type settings struct {
 	suspicion   time.Duration
 	snapshotDir string
 	zone        *string // nil: as the environment says
+	followAll   bool
 	garbage     *garbage
 	err         error // of the first bad option; every call on the registry returns it
 }
@@ -33,6 +34,9 @@ func newSettings(opts []Option) settings {
 	}
 	if s.zone == nil {
 		s.setZone(zoneVariable, os.Getenv(zoneVariable))
+	}
+	if s.followAll && s.layout.flat && s.err == nil {
+		s.err = invalid("prefix", "", "everything can be followed only under a prefix")
 	}
 	s.relay = newRelay()
 	s.logger = slog.New(relayed{s.relay, s.logger.Handler()})
@@ -118,6 +122,14 @@ func (s *settings) setZone(setting, zone string) {
 		return
 	}
 	s.err = validateLabel(setting, zone)
+}
+
+// WithFollowAll makes the registry follow all services under its prefix, from the start and by one watch, and answer from memory:
+// [Registry.Lookup] and [Registry.Services] do not ask etcd, watchers of any service have their first view at once, and
+// [Registry.WatchServices] tells of all of them. It is for programs that serve the registry to others. A Lookup may so be a
+// moment old: see [Registry.Reach]. Without a prefix it is refused.
+func WithFollowAll() Option {
+	return func(s *settings) { s.followAll = true }
 }
 
 // RegisterOption configures one registration.

@@ -37,7 +37,8 @@ type Registry struct {
 	snapshots *snapshotDir // nil: none
 	keeper    *lease.Keeper
 	control   *control
-	steering  sync.Once // the control follower runs
+	steering  sync.Once   // the control follower runs
+	all       *everything // nil unless the registry follows everything
 
 	ctx    context.Context // ends in Close
 	closed chan struct{}   // closed when the first Close returns
@@ -120,7 +121,12 @@ func newRegistry(client *wire.Client, s settings) *Registry {
 	}
 	r.control = newControl(s, r.steerFeeds)
 	r.source = follow.NewSource(r.streams, r.logger)
+	r.control.follower = r.source.New(r.control.prefix, r.control, follow.Seed{})
 	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Fleet: r.fleet, Logger: r.logger})
+	if r.followAll {
+		r.all = newEverything(r)
+		r.all.start()
+	}
 	return r
 }
 
@@ -199,6 +205,9 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	if err := r.check(service); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", service, err)
 	}
+	if r.all != nil {
+		return r.lookUpKnown(ctx, service)
+	}
 	began := time.Now()
 	dir := r.layout.dir(service)
 	var f *feed
@@ -231,6 +240,35 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	return f.view, nil
 }
 
+// lookUpKnown is Lookup from memory.
+func (r *Registry) lookUpKnown(ctx context.Context, service string) (*View, error) {
+	w := r.Watch(service)
+	defer w.Close()
+	v, err := w.Next(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", service, errors.Unwrap(err))
+	}
+	v.Updates, v.Reset = nil, false
+	return v, nil
+}
+
+// knownServices is Services from memory.
+func (r *Registry) knownServices(ctx context.Context) ([]string, error) {
+	if err := r.all.await(ctx); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for name, f := range r.feeds {
+		if f.size() > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // lastKnown returns the view of a service that is being followed, stale at the latest since the given time, and why.
 func (r *Registry) lastKnown(service string, since time.Time, err error) *View {
 	r.mu.Lock()
@@ -250,6 +288,13 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 	}
 	if r.layout.flat {
 		return nil, fmt.Errorf("list services: %w", invalid("prefix", "", "services can be listed only under a prefix"))
+	}
+	if r.all != nil {
+		names, err := r.knownServices(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list services: %w", err)
+		}
+		return names, nil
 	}
 	var names []string
 	err := r.try(ctx, func(ctx context.Context) error {
@@ -370,7 +415,7 @@ func (r *Registry) lookUpControl(ctx context.Context, f *feed) error {
 func (r *Registry) followControl() {
 	r.steering.Do(func() {
 		r.wg.Go(r.sweep)
-		r.wg.Go(func() { r.source.New(r.control.prefix, r.control, follow.Seed{}).Run(r.ctx) })
+		r.wg.Go(func() { r.control.follower.Run(r.ctx) })
 	})
 }
 

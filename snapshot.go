@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rollcall-io/rollcall/internal/follow"
@@ -207,4 +208,20 @@ func (f *feed) recall(d *snapshotDir) follow.Seed {
 	f.believeOnce = time.Since(s.Saved) > snapshotBaseline
 	f.publish(v, delta{updates: v.Since(nil)})
 	return seed
+}
+
+// services returns the services below a layout of which there are files that can be read.
+func (d *snapshotDir) services(l layout) (names []string) {
+	files, _ := filepath.Glob(filepath.Join(d.path, "*.snapshot"))
+	for _, file := range files {
+		s, err := readSnapshot(file)
+		if err != nil {
+			continue // load says so
+		}
+		service, below := strings.CutPrefix(strings.TrimSuffix(s.Dir, "/"), l.services)
+		if below && validateService(service) == nil && d.file(s.Dir, service) == file {
+			names = append(names, service)
+		}
+	}
+	return names
 }

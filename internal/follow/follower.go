@@ -74,6 +74,7 @@ type Follower struct {
 	forbidden  bool             // etcd refused the last list
 	staleSince time.Time
 	waiting    []chan struct{} // closed after the next list that begins
+	watching   *handler        // of the watch that etcd has accepted; nil while there is none
 }
 
 // Seed is what a follower knows before its first list, from an earlier life.
@@ -215,6 +216,32 @@ func (f *Follower) doubt() {
 	f.pokeLocked()
 }
 
+// Reach waits until the sink has everything up to a revision, and reports whether it has; it gives up after a while, or when ctx ends.
+func (f *Follower) Reach(ctx context.Context, revision int64) bool {
+	reached, by := f.reached(revision)
+	if reached {
+		return true
+	}
+	if by == nil { // it lists, or cannot
+		wire.Sleep(ctx, lagTimeout/20)
+		reached, _ = f.reached(revision)
+		return reached
+	}
+	if !f.source.watches.Reach(ctx, revision, lagTimeout) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.watching == by // else a watch that has ended may be the one that has reached it
+}
+
+// reached reports whether a change of a revision, or a later one, was applied, and which watch tells of further ones.
+func (f *Follower) reached(revision int64) (bool, *handler) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.listed && f.revision >= revision, f.watching
+}
+
 func (f *Follower) pokeLocked() {
 	select {
 	case f.poke <- struct{}{}:
@@ -315,6 +342,9 @@ func (h *handler) close(w *wire.Watch) {
 	h.f.mu.Lock()
 	defer h.f.mu.Unlock()
 	h.closed = true
+	if h.f.watching == h {
+		h.f.watching = nil
+	}
 }
 
 // Created ends a watch that a store further back than the list would keep silent: between list and watch it was wiped or
@@ -324,6 +354,9 @@ func (h *handler) Created(revision int64) {
 		h.ended <- fmt.Errorf("etcd is at revision %d, after %d", revision, h.from)
 		return
 	}
+	h.f.mu.Lock()
+	h.f.watching = h
+	h.f.mu.Unlock()
 	close(h.created)
 }
 
