@@ -10,11 +10,10 @@ export CGO_ENABLED := 0
 endif
 # git refuses to describe a work tree of another user, and then Go refuses to build in it.
 STAMP := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
-
 PROGRAMS := $(if $(ETCD),ETCD=$(abspath $(ETCD))) $(if $(ETCDUTL),ETCDUTL=$(abspath $(ETCDUTL)))
-.PHONY: help build run test check lint fmt tidy bench sim chaos soak deps
+.PHONY: help build run test check lint generate fmt tidy bench sim chaos soak deps
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 build: ## build bin/rollcall
 	go build $(STAMP) -o bin/rollcall ./cmd/rollcall
 run: ## build, then run the demo: etcd, servers and a caller, with a crash and a drain, in 20 seconds
@@ -25,13 +24,14 @@ test: ## run all tests, with -race where a C compiler is; the first build takes 
 # Eight at a time: most wait for etcd, not for a processor. Simulations do not, and Go 1.26 crashes in them with -race, rarely.
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
 	go test $(RACE) -shuffle=on -parallel 8 $$(go list ./... | grep -v /simulation$$)
-	go test ./internal/simulation
-	@$(MAKE) -C chaos test
+	go test ./internal/simulation && $(MAKE) -C chaos test
 check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short -parallel 8 $$(go list ./... | grep -v /simulation$$) && go test -short ./internal/simulation
-lint: ## gofumpt, go vet and staticcheck
+lint: ## gofumpt, go vet and staticcheck; for the API also buf, and whether what is generated is up to date
 	@out=$$($(TOOL) gofumpt -l .) && test -z "$$out" || { echo "not formatted, see make fmt: $$out"; exit 1; }
-	go vet ./... && $(TOOL) staticcheck ./... && $(MAKE) -C chaos lint
+	go vet ./... && $(TOOL) staticcheck ./... && $(MAKE) -C chaos lint && $(MAKE) -C api lint
+generate: ## generate the code and the OpenAPI document of api/ from its .proto files
+	@$(MAKE) -C api generate
 fmt: ## format the code
 	$(TOOL) gofumpt -w .
 tidy: ## tidy the go.mod files
@@ -44,7 +44,7 @@ chaos: ## hurt real clusters, in an hour: make chaos SCENARIO=hung-leader, make 
 	@$(MAKE) -C chaos chaos $(PROGRAMS)
 soak: ## faults by chance for as long as you say: make soak FOR=4h
 	@$(MAKE) -C chaos soak $(PROGRAMS)
-deps: ## install what the tests use beyond Go (a C compiler, strace, ip, nft), by apt, if root or if sudo needs no password
-	@{ test -n "$(RACE)" && command -v strace && command -v ip && command -v nft; } >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
-		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qqy gcc libc6-dev strace iproute2 nftables; } || \
-		{ echo "deps: a C compiler, strace, ip or nft is missing and cannot be installed here"; test "$(CI)" != true; }
+deps: ## install what is used beyond Go: a C compiler, strace, ip, nft and npm, by apt, if root or if sudo needs no password; buf, by npm
+	@{ test -n "$(RACE)" && command -v strace && command -v ip && command -v nft && command -v npm; } >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qqy gcc libc6-dev strace iproute2 nftables $$(command -v npm >/dev/null || echo npm); } || \
+		{ echo "deps: a C compiler, strace, ip, nft or npm is missing and cannot be installed here"; test "$(CI)" != true; } && $(MAKE) -C api deps

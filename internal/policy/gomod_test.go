@@ -12,20 +12,22 @@ import (
 // Why each module is required directly. A new one needs its line here, and a reason that stands up to the standard
 // library and to what is here already.
 var requirements = map[string]string{
-	"go.etcd.io/etcd/client/v3":       "the store's client",
-	"go.etcd.io/etcd/api/v3":          "the raw heartbeat and watch streams speak etcd's own messages",
-	"go.etcd.io/etcd/client/pkg/v3":   "the lock on a data directory, as etcd itself takes it",
-	"go.etcd.io/etcd/server/v3":       "the etcd inside rollcall server and inside the tests",
-	"go.uber.org/zap":                 "the etcd client and server log through it and nothing else",
-	"google.golang.org/grpc":          "what all this is for",
-	"google.golang.org/protobuf":      "tests compare etcd's messages; grpc requires it anyway",
-	"google.golang.org/grpc/examples": "the Greeter of the demo, the examples and the tests: a service nobody here wrote",
-	"github.com/spf13/cobra":          "the command line: help, completion and suggestions as users of kubectl and etcdctl know them",
-	"go.yaml.in/yaml/v3":              "operators write policies in YAML; the maintained successor of gopkg.in/yaml.v3, without dependencies",
-	"github.com/google/go-cmp":        "readable differences in tests",
-	"github.com/rogpeppe/go-internal": "testscript: the binary is tested by scripts",
-	"go.uber.org/goleak":              "no test leaves a goroutine behind",
-	"pgregory.net/rapid":              "random histories against plain models, cut down to the shortest that fails",
+	"go.etcd.io/etcd/client/v3":                 "the store's client",
+	"go.etcd.io/etcd/api/v3":                    "the raw heartbeat and watch streams speak etcd's own messages",
+	"go.etcd.io/etcd/client/pkg/v3":             "the lock on a data directory, as etcd itself takes it",
+	"go.etcd.io/etcd/server/v3":                 "the etcd inside rollcall server and inside the tests",
+	"go.uber.org/zap":                           "the etcd client and server log through it and nothing else",
+	"google.golang.org/grpc":                    "what all this is for",
+	"google.golang.org/protobuf":                "tests compare etcd's messages; grpc requires it anyway",
+	"google.golang.org/grpc/examples":           "the Greeter of the demo, the examples and the tests: a service nobody here wrote",
+	"github.com/grpc-ecosystem/grpc-gateway/v2": "JSON over HTTP, generated from the same .proto files; etcd requires it anyway",
+	"google.golang.org/genproto/googleapis/api": "the routes in those files are options that Google defined; etcd requires it anyway",
+	"github.com/spf13/cobra":                    "the command line: help, completion and suggestions as users of kubectl and etcdctl know them",
+	"go.yaml.in/yaml/v3":                        "operators write policies in YAML; the maintained successor of gopkg.in/yaml.v3, without dependencies",
+	"github.com/google/go-cmp":                  "readable differences in tests",
+	"github.com/rogpeppe/go-internal":           "testscript: the binary is tested by scripts",
+	"go.uber.org/goleak":                        "no test leaves a goroutine behind",
+	"pgregory.net/rapid":                        "random histories against plain models, cut down to the shortest that fails",
 }
 
 type goMod struct {

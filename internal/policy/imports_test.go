@@ -33,6 +33,9 @@ var rooms = map[string]struct {
 	"internal/simulation":  {},
 	"internal/policy":      {},
 	"cmd/rollcall":         {own: []string{".", "internal/server", "internal/demo"}, outside: []string{"github.com/spf13/cobra", "go.yaml.in/yaml/v3", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"}},
+	"api":                  {},
+	"api/rollcall/v1":      {outside: []string{"github.com/grpc-ecosystem/grpc-gateway/v2", "google.golang.org/genproto/googleapis/api/annotations", "google.golang.org/grpc", "google.golang.org/protobuf"}},
+	"api/internal/openapi": {},
 	"examples/client":      {own: []string{".", "rollcallgrpc"}, outside: []string{"google.golang.org/grpc"}},
 	"examples/server":      {own: []string{".", "rollcallgrpc"}, outside: []string{"google.golang.org/grpc"}},
 }
@@ -54,6 +57,7 @@ var bans = []struct {
 	why       string
 }{
 	{library, []string{"go.etcd.io/etcd/server/v3", module + "/internal/server", module + "/internal/demo"}, "users of the library do not pay for a server"},
+	{library, []string{module + "/api"}, "the API is for those who speak to a server"},
 	{library, []string{"github.com/spf13/cobra"}, "a library has no command line"},
 	{library, []string{"google.golang.org/grpc/xds", "github.com/envoyproxy/go-control-plane"}, "xDS would double the size of a client program"},
 	{append([]string{"cmd/rollcall", "internal/server", "internal/demo"}, library...), []string{"testing", module + "/internal/etcdtest", module + "/internal/faultproxy"}, "test support stays in tests"},

@@ -118,7 +118,8 @@ func parse(t *testing.T, path string) *ast.File {
 	return f
 }
 
-// files returns the module's files whose name ends in suffix, as paths from the root; what is built is not among them.
+// files returns the module's files whose name ends in suffix, as paths from the root; what is built or installed is not
+// among them.
 func files(t *testing.T, suffix string) []string {
 	t.Helper()
 	var paths []string
@@ -126,7 +127,7 @@ func files(t *testing.T, suffix string) []string {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (path == ".git" || path == "bin" || path == "rollcall.data"):
+		case d.IsDir() && (path == ".git" || path == "bin" || path == "rollcall.data" || path == "tools/node_modules"):
 			return fs.SkipDir
 		case !d.IsDir() && strings.HasSuffix(path, suffix):
 			paths = append(paths, path)
