@@ -36,7 +36,10 @@ var (
 	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it: to register takes readwrite on the service's keys, " +
 		"to watch it read, to list services read on those of all")
 
-	// ErrNotFound says that there is no such policy or override.
+	// ErrDetached ends a registration that was detached: see [Registration.Detach].
+	ErrDetached = lease.ErrDetached
+
+	// ErrNotFound says that there is no such policy or override, or no such registration to be resumed.
 	ErrNotFound = errors.New("not found")
 
 	// ErrConflict is what every [ConflictError] is.

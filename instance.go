@@ -72,7 +72,8 @@ type Instance struct {
 	// itself; what counts, EffectiveState and EffectiveWeight return.
 	Override *Override
 
-	lease int64 // the key's; 0: none
+	lease     int64  // the key's; 0: none
+	tokenHash string // of the token by which the registration can be resumed; "": it cannot
 
 	unknown map[string]json.RawMessage // fields of later versions, kept on rewrite
 }

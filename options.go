@@ -136,7 +136,8 @@ func WithFollowAll() Option {
 type RegisterOption func(*registerSettings)
 
 type registerSettings struct {
-	ttl time.Duration
+	ttl   time.Duration
+	token string
 }
 
 func registerSettingsOf(opts []RegisterOption) registerSettings {
@@ -154,6 +155,13 @@ func registerSettingsOf(opts []RegisterOption) registerSettings {
 // equal TTLs share a lease.
 func WithTTL(ttl time.Duration) RegisterOption {
 	return func(s *registerSettings) { s.ttl = ttl }
+}
+
+// WithToken lets whoever knows the token go on with the registration, in another process if need be: see [Registry.Resume]. It is a
+// secret of the caller's, at least 16 bytes that nobody can guess; in etcd there is its SHA-256 only. By default, and with "", a
+// registration cannot be resumed.
+func WithToken(token string) RegisterOption {
+	return func(s *registerSettings) { s.token = token }
 }
 
 // WatchOption configures one watcher.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,7 +35,13 @@ func (r *Registry) newRegistration(service string, inst Instance, s registerSett
 	inst = *inst.Clone()
 	inst.TTL, inst.Incarnation, inst.Holder = s.ttl, rand.Text(), r.holder
 	inst.Registered = time.Now().UTC().Truncate(time.Second)
-	inst.Revision, inst.CreateRevision, inst.unknown = 0, 0, nil
+	inst.Revision, inst.CreateRevision, inst.unknown, inst.tokenHash = 0, 0, nil, ""
+	if s.token != "" {
+		if len(s.token) < minTokenLen {
+			return nil, invalid("token", "of "+strconv.Itoa(len(s.token))+" bytes", "a token is at least 16 bytes")
+		}
+		inst.tokenHash = hashToken(s.token)
+	}
 	r.complete(&inst)
 	if err := inst.validate(); err != nil {
 		return nil, err
@@ -48,8 +55,8 @@ func (r *Registry) complete(inst *Instance) {
 	inst.Zone = cmp.Or(inst.Zone, r.Zone())
 }
 
-// begin writes the instance for the first time.
-func (g *Registration) begin(ctx context.Context) error {
+// begin writes the instance for the first time, or goes on with what another registry wrote.
+func (g *Registration) begin(ctx context.Context, resume bool) error {
 	value, farewell, err := g.inst.encodeBoth()
 	if err != nil {
 		return err
@@ -60,7 +67,7 @@ func (g *Registration) begin(ctx context.Context) error {
 	}
 	g.hold, err = r.keeper.Hold(ctx, lease.Spec{
 		Key: r.layout.key(g.service, g.inst.ID), TTL: int64(g.inst.TTL / time.Second),
-		Incarnation: g.inst.Incarnation, Value: value, Farewell: farewell,
+		Incarnation: g.inst.Incarnation, Value: value, Farewell: farewell, Resume: resume,
 	})
 	return g.pending(ctx, began, err)
 }
@@ -113,7 +120,7 @@ func (g *Registration) want(change func(*Instance)) error {
 	next := g.inst.Clone()
 	change(next)
 	next.ID, next.TTL, next.Incarnation, next.Holder = g.inst.ID, g.inst.TTL, g.inst.Incarnation, g.inst.Holder
-	next.Registered, next.Revision, next.CreateRevision, next.unknown = g.inst.Registered, 0, 0, nil
+	next.Registered, next.Revision, next.CreateRevision, next.unknown, next.tokenHash = g.inst.Registered, 0, 0, nil, g.inst.tokenHash
 	g.registry.complete(next)
 	next = next.Clone() // change may keep what it was given
 	if err := next.validate(); err != nil {
@@ -144,9 +151,12 @@ func (g *Registration) Drain(ctx context.Context) error {
 // When ctx ends first ([UnreachableError]), or etcd refuses ([ErrPermissionDenied]), the registration has ended all the
 // same: the key is removed as soon as etcd allows, and a further Deregister waits for that. After the registry's Close it
 // returns what Close did.
-func (g *Registration) Deregister(ctx context.Context) error {
+func (g *Registration) Deregister(ctx context.Context) error { return g.end(ctx, g.hold.Release) }
+
+// end removes the instance in one way or another.
+func (g *Registration) end(ctx context.Context, release func(context.Context) error) error {
 	began := time.Now()
-	err := g.hold.Release(ctx)
+	err := release(ctx)
 	switch {
 	case errors.Is(g.hold.Err(), ErrClosed):
 		select {

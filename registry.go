@@ -162,7 +162,7 @@ func (r *Registry) Register(ctx context.Context, service string, inst Instance, 
 	if err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, shorten(cmp.Or(inst.ID, inst.Addr)), err)
 	}
-	if err := reg.begin(ctx); err != nil {
+	if err := reg.begin(ctx, false); err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, reg.inst.ID, err)
 	}
 	r.logger.Info("registered", "service", service, "instance", reg.inst.ID)

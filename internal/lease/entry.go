@@ -46,6 +46,7 @@ type entry struct {
 	unwatched int           // refusals of the watch in a row
 	pending   chan struct{} // closed when the hold that is new has the key, or has given up; nil: none is new
 	missing   time.Time     // since when the hold's key is not there, as far as is known; zero while it is
+	detached  bool          // nobody wants it, and it is to stay
 	late      bool          // a write of unknown outcome may still arrive: it stays on the books until they are closed
 	progress  chan struct{} // closed and replaced whenever something happened
 
@@ -104,7 +105,7 @@ func (e *entry) step(k *Keeper) step {
 	switch {
 	case e.settled(k):
 		return nothing
-	case !e.known:
+	case !e.known, e.resuming():
 		return read
 	case e.hold != nil && e.contest != nil:
 		return nothing
@@ -117,10 +118,17 @@ func (e *entry) step(k *Keeper) step {
 	}
 }
 
+// resuming reports whether the hold is to take over a key that it has not read yet.
+func (e *entry) resuming() bool { return e.hold != nil && e.first && e.hold.resumes }
+
 // settled reports whether etcd holds what we want of the key.
 func (e *entry) settled(k *Keeper) bool {
 	switch {
-	case !e.known || e.busy:
+	case e.busy:
+		return false
+	case e.detached && e.hold == nil:
+		return true
+	case !e.known || e.resuming():
 		return false
 	case e.hold != nil:
 		return e.rev != 0 && e.written == e.version && e.now.mod != 0 && e.now.lease == e.lease.id
@@ -129,7 +137,7 @@ func (e *entry) settled(k *Keeper) bool {
 	case e.now.Holder != k.Holder && e.now.lease != e.lease.id:
 		return true // another's: not ours to touch
 	default:
-		return k.closing && e.farewellDone // the revocation does the rest
+		return k.closing && e.farewellDone && !e.lease.detached // the revocation does the rest
 	}
 }
 
@@ -162,6 +170,14 @@ func (e *entry) observe(k *Keeper, o observation, asked bool) error {
 	}
 	first := e.first
 	e.first = false
+	if first && e.hold.resumes {
+		switch {
+		case e.now.mod == 0:
+			return ErrAbsent
+		case e.now.Incarnation != e.hold.incarnation:
+			return ErrReplaced
+		}
+	}
 	if first && e.now.Incarnation != "" && e.now.Incarnation != e.hold.incarnation {
 		e.replaces = e.now.Incarnation
 	}

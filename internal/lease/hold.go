@@ -13,6 +13,7 @@ type Hold struct {
 	k           *Keeper
 	e           *entry
 	incarnation string
+	resumes     bool // see Spec.Resume
 
 	done chan struct{}
 
@@ -66,6 +67,39 @@ func (h *Hold) Release(ctx context.Context) error {
 	}
 	h.k.mu.Unlock()
 	return h.awaitGone(ctx)
+}
+
+// Drop is Release without the goodbye: the key goes as if its lease had ended.
+func (h *Hold) Drop(ctx context.Context) error {
+	h.k.mu.Lock()
+	if h.e.hold == h {
+		h.e.farewell = nil
+	}
+	h.k.mu.Unlock()
+	return h.Release(ctx)
+}
+
+// Detach ends the hold and leaves the key where it is, for somebody who resumes it: until its lease runs out, which is no longer renewed
+// when nothing else is kept on it, and not revoked either.
+func (h *Hold) Detach() {
+	k := h.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now, f := h.overtaker(); f != nil {
+		now.former = nil
+		h.endLocked(ErrDetached)
+		return
+	}
+	if h.e.hold != h {
+		return
+	}
+	h.e.detached = true
+	for _, l := range k.leases {
+		if l.books[h.e.key] == h.e {
+			l.detached = true
+		}
+	}
+	k.unwantLocked(h.e, ErrDetached)
 }
 
 // Done is closed when the hold has ended; Err then says why.

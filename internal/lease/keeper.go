@@ -25,6 +25,8 @@ var (
 	ErrReplaced = errors.New("replaced by another registration of the same id")
 	ErrClosed   = errors.New("closed")
 	ErrReleased = errors.New("deregistered")
+	ErrDetached = errors.New("detached")
+	ErrAbsent   = errors.New("the key to be resumed is not there")
 )
 
 // ErrPending is what a call returns whose context ended before etcd had confirmed what it asked for.
@@ -109,6 +111,10 @@ type Spec struct {
 	Incarnation string // what Owner returns for Value
 	Value       []byte
 	Farewell    []byte // written over Value just before the key is deleted
+
+	// Resume takes over nothing but a key of the same incarnation, whoever holds it: not one that is absent (ErrAbsent), nor
+	// another's (ErrReplaced).
+	Resume bool
 }
 
 // Hold writes a key under a lease of the wanted TTL and keeps it there. It returns when etcd has confirmed the write.
@@ -118,7 +124,7 @@ type Spec struct {
 // A key held by this keeper already passes to the new hold: the former one ends with ErrReplaced when etcd has confirmed
 // the write, and has its key back when that fails.
 func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
-	h := &Hold{k: k, incarnation: spec.Incarnation, done: make(chan struct{})}
+	h := &Hold{k: k, incarnation: spec.Incarnation, resumes: spec.Resume, done: make(chan struct{})}
 	if err := k.admit(ctx, spec, h); err != nil {
 		return nil, err
 	}
@@ -200,7 +206,7 @@ func (k *Keeper) admitLocked(spec Spec, h *Hold) {
 // giveLocked makes a hold the one that wants an entry.
 func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte) {
 	e.hold = h
-	e.first, e.replaces, e.wrote = true, "", 0
+	e.first, e.replaces, e.wrote, e.detached = true, "", 0, false
 	e.refusal, e.refused, e.farewellDone = nil, 0, false
 	e.settleContest()
 	e.want(value, farewell)

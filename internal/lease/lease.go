@@ -27,17 +27,18 @@ type lease struct {
 	ttl int64 // seconds
 	id  int64 // chosen by us, so that a grant whose answer was lost can be repeated and revoked
 
-	state   state
-	tried   bool // a grant was sent
-	full    bool // takes no more entries: everything on it moves, or is to
-	spread  bool // granted after a while, with others of the fleet
-	apart   bool // for keys that etcd has refused: one of them could stop the renewal of all
-	books   map[string]*entry
-	wanted  int      // entries with a hold whose lease this is
-	dirty   []*entry // entries to look at, in order
-	granted time.Time
-	beaten  time.Time // last confirmed heartbeat
-	term    uint64    // since which no leader before can have it in its books; 0: not known yet
+	state    state
+	tried    bool // a grant was sent
+	full     bool // takes no more entries: everything on it moves, or is to
+	spread   bool // granted after a while, with others of the fleet
+	detached bool // a key on it is to outlive us: it runs out, and is not revoked
+	apart    bool // for keys that etcd has refused: one of them could stop the renewal of all
+	books    map[string]*entry
+	wanted   int      // entries with a hold whose lease this is
+	dirty    []*entry // entries to look at, in order
+	granted  time.Time
+	beaten   time.Time // last confirmed heartbeat
+	term     uint64    // since which no leader before can have it in its books; 0: not known yet
 
 	over chan struct{} // closed when state becomes ended
 }
@@ -366,7 +367,7 @@ func (k *Keeper) lay(l *lease) {
 // confirmed to be granted there is hardly anything to revoke: one try is enough.
 func (k *Keeper) revoke(ctx context.Context, l *lease) error {
 	k.mu.Lock()
-	tried, sure := l.tried, !l.granted.IsZero()
+	tried, sure := l.tried && !l.detached, !l.granted.IsZero()
 	k.mu.Unlock()
 	for attempt := 0; tried; attempt++ {
 		err := k.tryRevoke(ctx, l)

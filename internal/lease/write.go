@@ -255,7 +255,9 @@ func (k *Keeper) finishLocked(e *entry, end error) {
 func (k *Keeper) settleLocked(e *entry, end error) {
 	e.note(k)
 	if end != nil && e.hold != nil {
-		k.Logger.Info("key taken over by another registration", "key", e.key)
+		if e.wrote != 0 {
+			k.Logger.Info("key taken over by another registration", "key", e.key)
+		}
 		k.unwantLocked(e, end)
 	}
 	if k.entries[e.key] != e {
