@@ -36,6 +36,9 @@ var (
 	ErrPermissionDenied = errors.New("etcd's role for these credentials does not allow it: to register takes readwrite on the service's keys, " +
 		"to watch it read, to list services read on those of all")
 
+	// ErrMoved is the [ErrReplaced] of a registration that somebody else has resumed: the instance goes on. See [Registry.Resume].
+	ErrMoved = lease.ErrMoved
+
 	// ErrDetached ends a registration that was detached: see [Registration.Detach].
 	ErrDetached = lease.ErrDetached
 

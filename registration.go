@@ -94,6 +94,9 @@ func (g *Registration) Instance() Instance {
 	return *g.inst.Clone()
 }
 
+// Revision returns etcd's revision of the last write of the instance that etcd has confirmed; 0 when the registration has ended.
+func (g *Registration) Revision() int64 { return g.hold.Revision() }
+
 // Update changes the instance in place, under the same lease, and returns when etcd has confirmed it. Change is called
 // once, with a copy, and must not call Update or Drain itself; what it may not change (the id, and the fields that
 // rollcall sets) stays as it was.

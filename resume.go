@@ -27,7 +27,7 @@ func (i *Instance) Owns(token string) bool {
 
 // Resume goes on with a registration that was made with [WithToken], by this or another registry: the instance stays as it is, of the same
 // incarnation, and nobody sees more of it than that it was written again. From then on this registry keeps it, under a lease of its own, and
-// the former registration ends with [ErrReplaced], if it lives.
+// the former registration ends with [ErrMoved], if it lives.
 //
 // It waits for etcd as long as ctx allows. [ErrNotFound] says that there is no such instance, or that the token is not its own: the
 // two cannot be told apart. [ErrReplaced] says that somebody registered the id at the same moment.

@@ -67,7 +67,7 @@ func TestARegistrationThatIsResumedElsewhereGoesOnWithoutAnybodyNoticing(t *test
 
 	second := resume(t, b, "one")
 	awaitEnd(t, first.Done())
-	if err := first.Err(); !errors.Is(err, rollcall.ErrReplaced) {
+	if err := first.Err(); !errors.Is(err, rollcall.ErrMoved) || !errors.Is(err, rollcall.ErrReplaced) {
 		t.Errorf("the former registration ended with %v", err)
 	}
 	v := until(t, w, steerPatience, "another holder", func(v *rollcall.View) bool {
@@ -95,6 +95,9 @@ func TestARegistrationThatIsResumedElsewhereGoesOnWithoutAnybodyNoticing(t *test
 	}
 	third := resume(t, b, "one") // by the registry that has it already
 	awaitEnd(t, second.Done())
+	if err := second.Err(); !errors.Is(err, rollcall.ErrMoved) {
+		t.Errorf("the second registration ended with %v", err)
+	}
 	if err := third.Deregister(within(t, steerPatience)); err != nil {
 		t.Fatal(err)
 	}

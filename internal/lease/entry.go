@@ -212,6 +212,8 @@ func (e *entry) foreign(k *Keeper, c content) bool {
 func (e *entry) judgeForeign(k *Keeper) error {
 	c := e.contest
 	switch {
+	case c == nil && e.epoch == k.epoch && e.now.mod > e.wrote && e.now.Incarnation == e.hold.incarnation:
+		return ErrMoved
 	case c == nil && e.epoch == k.epoch && e.now.mod > e.wrote:
 		return ErrReplaced
 	case c == nil || c.epoch != k.epoch || e.now.mod < c.mod:

@@ -112,6 +112,16 @@ func (h *Hold) Err() error {
 	return h.err
 }
 
+// Revision returns etcd's revision of the hold's own last confirmed write.
+func (h *Hold) Revision() int64 {
+	h.k.mu.Lock()
+	defer h.k.mu.Unlock()
+	if h.e.hold != h {
+		return 0
+	}
+	return h.e.wrote
+}
+
 // Missing returns since when etcd does not have the key under a lease that lives, as far as is known, and what the last try met; zero
 // while it has. A lease without a confirmed heartbeat for its TTL counts as dead since the last.
 func (h *Hold) Missing() (since time.Time, last error) {

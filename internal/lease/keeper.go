@@ -29,6 +29,9 @@ var (
 	ErrAbsent   = errors.New("the key to be resumed is not there")
 )
 
+// ErrMoved is an ErrReplaced: the registration goes on, kept by somebody else.
+var ErrMoved = fmt.Errorf("resumed elsewhere: %w", ErrReplaced)
+
 // ErrPending is what a call returns whose context ended before etcd had confirmed what it asked for.
 var ErrPending = errors.New("not confirmed by etcd")
 
@@ -136,6 +139,9 @@ func (k *Keeper) Hold(ctx context.Context, spec Spec) (*Hold, error) {
 	if err != nil {
 		k.withdrawLocked(h, err)
 		return nil, err
+	}
+	if h.resumes {
+		h.endFormerLocked(ErrMoved)
 	}
 	h.endFormerLocked(ErrReplaced)
 	return h, nil
