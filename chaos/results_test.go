@@ -16,21 +16,29 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rollcall-io/rollcall/chaos/rolling/work"
 	"github.com/rollcall-io/rollcall/chaos/world"
 )
 
 // results is what all runs of one start of the suite found, for the page.
 type results struct {
 	mu       sync.Mutex
-	outcomes []outcome  // guarded by mu
-	peers    []peerCell // guarded by mu
-	versions []string   // of the peers; guarded by mu
+	outcomes []outcome     // guarded by mu
+	rolls    []rollOutcome // guarded by mu
+	peers    []peerCell    // guarded by mu
+	versions []string      // of the peers; guarded by mu
 }
 
 func (r *results) add(o outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes = append(r.outcomes, o)
+}
+
+func (r *results) addRoll(o rollOutcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rolls = append(r.rolls, o)
 }
 
 // write writes the page.
@@ -42,6 +50,7 @@ func (r *results) write(name string, took time.Duration) error {
 	r.writeMachine(&page, took)
 	r.writeScenarios(&page)
 	r.writeWithout(&page)
+	r.writeRolls(&page)
 	r.writePeers(&page)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -75,6 +84,23 @@ func (r *results) writeWithout(page *bytes.Buffer) {
 	for _, o := range r.sorted(true) {
 		fmt.Fprintf(page, "| %s | %s | %s | %d of %d | %s | %s | %d |\n", o.name, o.without, o.broken(),
 			o.figures.Deleted, o.figures.Alive, seconds(o.figures.Absent), seconds(o.figures.Wrong), o.seed)
+	}
+	fmt.Fprintln(page)
+}
+
+// writeRolls is left out where no restart was played: of a part of the suite.
+func (r *results) writeRolls(page *bytes.Buffer) {
+	if len(r.rolls) == 0 {
+		return
+	}
+	fmt.Fprint(page, "## Rolling restarts\n\nHow long the longest call of each kind took, of which 20 ms, 1 s and 300 ms were work. Calls of the controls must fail.\n\n"+
+		"| variant | what is done | restarts | calls | failed | quick | slow | stream | took |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, o := range r.rolls {
+		fmt.Fprintf(page, "| %s | %s | %d | %d | %d |", o.name, o.about, o.verdict.Restarts, o.verdict.All(), o.verdict.Failed)
+		for _, k := range work.Kinds {
+			fmt.Fprintf(page, " %v |", o.verdict.Worst[k].Round(time.Millisecond))
+		}
+		fmt.Fprintf(page, " %s |\n", o.took.Round(time.Second))
 	}
 	fmt.Fprintln(page)
 }

@@ -52,6 +52,11 @@ func (p *Programs) Mutant() (string, error) {
 // Peer is the user of one of the peers.
 func (p *Programs) Peer() (string, error) { return p.build("peer", "peers", ".") }
 
+// Rolling is one of the programs of a rolling restart: server, caller or rawcaller.
+func (p *Programs) Rolling(name string) (string, error) {
+	return p.build("rolling-"+name, ".", "./rolling/"+name)
+}
+
 // build builds a program in a folder of this module, unless it was built already, and returns its path.
 func (p *Programs) build(name, folder string, args ...string) (string, error) {
 	p.mu.Lock()
