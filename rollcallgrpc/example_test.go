@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	pb "google.golang.org/grpc/examples/helloworld/helloworld"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // A client names the service, not its servers.
@@ -96,6 +98,68 @@ func ExampleServeWith() {
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	err = rollcallgrpc.ServeWith(context.Background(), srv, lis, reg, "jie-test-http",
 		rollcallgrpc.WithSignals(), rollcallgrpc.WithCalls(&calls), rollcallgrpc.WithServing(serving.Store))
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A name in gRPC's health service for a readiness probe: the server is ready once callers have heard of it. Serve takes that back
+// when it leaves.
+func ExampleWithReady() {
+	reg, err := rollcall.Open(rollcall.ClientConfig("127.0.0.1:2379"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer reg.Close(context.Background())
+
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := grpc.NewServer()
+	pb.RegisterGreeterServer(srv, greeter{})
+	checks := health.NewServer()
+	err = rollcallgrpc.Serve(context.Background(), srv, lis, reg, "jie-test",
+		rollcallgrpc.WithSignals(),
+		rollcallgrpc.WithHealth(checks),
+		rollcallgrpc.WithReady(func(*rollcall.Registration) {
+			checks.SetServingStatus("ready", healthpb.HealthCheckResponse_SERVING)
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A readiness probe by HTTP that shows how the registration is. One that heals leaves the server ready: it serves whoever knows it.
+func ExampleWithReady_status() {
+	reg, err := rollcall.Open(rollcall.ClientConfig("127.0.0.1:2379"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer reg.Close(context.Background())
+
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var registration atomic.Pointer[rollcall.Registration]
+	var serving atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		r := registration.Load()
+		if r == nil || !serving.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		status := r.Status()
+		fmt.Fprintln(w, status.State)
+		if status.State == rollcall.Healing {
+			fmt.Fprintln(w, "since", status.Since, "because of", status.Err)
+		}
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	err = rollcallgrpc.ServeWith(context.Background(), srv, lis, reg, "jie-test-http",
+		rollcallgrpc.WithSignals(), rollcallgrpc.WithServing(serving.Store), rollcallgrpc.WithReady(registration.Store))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package rollcallgrpc
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -20,7 +21,9 @@ func (s *server) prepareHealth(srv *grpc.Server) {
 		s.statuses = append(s.statuses, slices.Collect(maps.Keys(services))...)
 	}
 	if !registered {
-		healthpb.RegisterHealthServer(srv, s.health)
+		watches, end := context.WithCancel(context.Background())
+		healthpb.RegisterHealthServer(srv, probes{s.health, watches})
+		s.endWatches = end
 	}
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 }
@@ -46,3 +49,26 @@ func (s *server) tellServing(serving bool) {
 		s.onServing(serving)
 	}
 }
+
+// probes is a health service whose watches end when the server stops. They are streams that never do so by themselves: who looks
+// after the server would keep it until the stop timeout is over.
+type probes struct {
+	*health.Server
+	watches context.Context
+}
+
+// Watch is that of the health service, until the watches end.
+func (p probes) Watch(in *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(p.watches, cancel)()
+	return p.Server.Watch(in, endingStream{stream, ctx})
+}
+
+// endingStream has a context that ends before the stream's.
+type endingStream struct {
+	healthpb.Health_WatchServer
+	ctx context.Context
+}
+
+func (s endingStream) Context() context.Context { return s.ctx }

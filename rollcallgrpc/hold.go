@@ -15,6 +15,9 @@ const (
 	retryMax = 30 * time.Second
 )
 
+// seenPatience is how long a watch may take to show what is registered.
+const seenPatience = 2 * time.Second
+
 // holder is the registration of one server, from the first try to make it.
 type holder struct {
 	wanted context.Context // ends when the server leaves
@@ -35,11 +38,9 @@ func newHolder(ctx context.Context) *holder {
 }
 
 // letGo ends the holding, not the registration. A Register under way has some time to finish: callers may have seen the
-// instance before we hear that it is registered, and then it must drain like any other.
+// instance before we hear that it is registered, and then it must drain like any other. It gives up when ctx ends.
 func (h *holder) letGo(ctx context.Context) {
 	h.leave()
-	ctx, cancel := context.WithTimeout(ctx, etcdPatience)
-	defer cancel()
 	select {
 	case <-h.ended:
 	case <-ctx.Done():
@@ -69,7 +70,7 @@ func (s *server) tellReady(h *holder) {
 		return
 	}
 	inst := h.registration.Instance()
-	ctx, cancel := context.WithTimeout(h.wanted, etcdPatience)
+	ctx, cancel := context.WithTimeout(h.wanted, seenPatience)
 	defer cancel()
 	err := s.awaitSeen(ctx, inst)
 	switch {

@@ -8,10 +8,11 @@ import (
 )
 
 const (
-	// etcdPatience bounds each thing that etcd is told at the end, and a Register that is under way then.
-	etcdPatience = 2 * time.Second
+	// etcdPatience is how long etcd may take in all for what it is asked at the end: longer than it needs to elect another leader, 3 s
+	// or so, which it does while a deploy goes on like at any other time.
+	etcdPatience = 5600 * time.Millisecond
 
-	// lostPatience is what is left of it for an etcd that did not answer a moment ago.
+	// lostPatience is what is left, each time, for an etcd that has used that up, or has not answered for as long.
 	lostPatience = 200 * time.Millisecond
 
 	// quiet is how long no call must have begun for callers to have heard that the server drains. A change takes a view some
@@ -32,34 +33,47 @@ func (s *server) leave(ctx context.Context, r *rollcall.Registration, broken boo
 
 // goodbye tells callers by way of etcd. When etcd does not answer there is nobody who could hear it, and no reason to wait.
 func (s *server) goodbye(ctx context.Context, r *rollcall.Registration, broken bool) {
-	patience := etcdPatience
 	if r.Status().State == rollcall.Healing {
-		patience = lostPatience
+		s.etcdLeft = 0
 	}
 	if !broken && s.mostDrainDelay() > 0 {
-		if s.tell(ctx, r, "drain", patience, r.Drain) {
+		if s.tell(ctx, r, "drain", r.Drain) {
 			s.settle(ctx)
 		} else {
-			patience = lostPatience
+			s.etcdLeft = 0
 		}
 	}
-	s.tell(ctx, r, "deregister", patience, r.Deregister)
+	s.tell(ctx, r, "deregister", r.Deregister)
 }
 
 // tell has etcd told of a step, unless the registration has ended, and reports whether it was. That etcd does not answer must not
 // keep the server: the key then expires.
-func (s *server) tell(ctx context.Context, r *rollcall.Registration, step string, patience time.Duration, do func(context.Context) error) bool {
+func (s *server) tell(ctx context.Context, r *rollcall.Registration, step string, do func(context.Context) error) bool {
 	if r.Err() != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := do(ctx); err != nil {
+	var err error
+	s.askEtcd(ctx, func(ctx context.Context) { err = do(ctx) })
+	if err != nil {
 		s.logger.Warn("leaving, but etcd could not be told", "step", step, "service", s.service, "err", err)
 		return false
 	}
 	s.logger.Info("leaving, and etcd was told", "step", step, "service", s.service)
 	return true
+}
+
+// askEtcd does something that waits for etcd, for no longer than is left of the patience with it. One that has not answered for a while
+// already has used up as much.
+func (s *server) askEtcd(ctx context.Context, do func(context.Context)) {
+	patience := s.etcdLeft
+	if since := s.reg.Status().UnreachableSince; !since.IsZero() {
+		patience = min(patience, etcdPatience-time.Since(since))
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(patience, lostPatience))
+	defer cancel()
+	began := time.Now()
+	do(ctx)
+	s.etcdLeft -= time.Since(began)
 }
 
 // settle waits until callers have heard that the server drains: until no new call has begun for a while, if calls are counted.
@@ -69,15 +83,17 @@ func (s *server) settle(ctx context.Context) {
 		pause(ctx, most)
 		return
 	}
-	seen, since := s.calls.Begun(), time.Now()
-	for began := since; time.Since(began) < most && pause(ctx, quietTick); {
+	// Counted in ticks, not by the clock: a process that was halted for a while has not listened meanwhile.
+	still := time.Duration(0)
+	before, began := s.calls.Begun(), time.Now()
+	for seen := before; time.Since(began) < most && pause(ctx, quietTick); {
 		if n := s.calls.Begun(); n != seen {
-			seen, since = n, time.Now()
-		} else if time.Since(since) >= quiet {
+			seen, still = n, 0
+		} else if still += quietTick; still >= quiet {
 			return
 		}
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && s.calls.Begun() != before {
 		s.logger.Warn("leaving, though calls still come", "service", s.service, "waited", most)
 	}
 }
@@ -86,6 +102,9 @@ func (s *server) settle(ctx context.Context) {
 func (s *server) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.stopTimeout)
 	defer cancel()
+	if s.endWatches != nil {
+		s.endWatches()
+	}
 	if err := s.srv.Shutdown(ctx); err != nil {
 		s.logger.Warn("stopped, and calls under way were cut off", "service", s.service, "err", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/rollcall-io/rollcall"
 	"google.golang.org/grpc"
@@ -99,11 +100,13 @@ func (g grpcServer) Close() error {
 // server is one call of Serve.
 type server struct {
 	serveSettings
-	srv      Server
-	grpc     *grpc.Server // the same; nil if it is another protocol's
-	reg      *rollcall.Registry
-	service  string
-	statuses []string // the health statuses that follow the server's
+	srv        Server
+	grpc       *grpc.Server // the same; nil if it is another protocol's
+	reg        *rollcall.Registry
+	service    string
+	statuses   []string           // the health statuses that follow the server's
+	etcdLeft   time.Duration      // for etcd to answer in at the end
+	endWatches context.CancelFunc // ends the watches of the health service; nil if that is not ours
 }
 
 func (s *server) serve(ctx context.Context, lis net.Listener) error {
@@ -172,6 +175,7 @@ func (s *server) run(parent context.Context, lis net.Listener) error {
 	served := make(chan error, 1)
 	running.Go(func() { served <- s.srv.Serve(lis) })
 	s.tellServing(true)
+	s.etcdLeft = etcdPatience
 	h := newHolder(life.wanted)
 	running.Go(func() { s.hold(h) })
 
@@ -186,7 +190,7 @@ func (s *server) run(parent context.Context, lis net.Listener) error {
 			why = nil
 		}
 	}
-	h.letGo(life.patient)
+	s.askEtcd(life.patient, h.letGo)
 	s.leave(life.patient, h.registration, broken)
 	return why
 }

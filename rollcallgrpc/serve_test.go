@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rollcall-io/rollcall"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
 )
 
 // listener listens on loopback and may claim another address.
@@ -87,6 +89,39 @@ func TestServeNeedsAServerAndAListener(t *testing.T) {
 	}
 	if err := Serve(t.Context(), grpc.NewServer(), nil, reg, "jie-test"); !errors.Is(err, rollcall.ErrInvalid) {
 		t.Errorf("Serve without a listener: %v", err)
+	}
+	if err := ServeWith(t.Context(), nil, listen(t), reg, "jie-test"); !errors.Is(err, rollcall.ErrInvalid) {
+		t.Errorf("ServeWith without a server: %v", err)
+	}
+	if err := ServeWith(t.Context(), &http.Server{}, nil, reg, "jie-test"); !errors.Is(err, rollcall.ErrInvalid) {
+		t.Errorf("ServeWith without a listener: %v", err)
+	}
+}
+
+func TestAHealthServiceIsOfNoUseToAServerThatIsNotGRPC(t *testing.T) {
+	lis := listen(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // for a server that does serve
+	defer cancel()
+	err := ServeWith(ctx, &http.Server{}, lis, unreachable(t), "jie-test", WithHealth(health.NewServer()))
+	if !errors.Is(err, rollcall.ErrInvalid) || !strings.Contains(err.Error(), "WithHealth") || !strings.Contains(err.Error(), "WithServing") {
+		t.Errorf("ServeWith: %v; want an error that names WithHealth and what to use instead", err)
+	}
+	if _, err := lis.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener that ServeWith owned is still open (%v)", err)
+	}
+}
+
+func TestOptionsThatAreNilAreAsIfTheyWereNotThere(t *testing.T) {
+	s := newServeSettings([]ServeOption{WithCalls(nil), WithWarmUp(nil), WithReady(nil), WithServing(nil), WithHealth(nil), WithLogger(nil)})
+	srv := &server{serveSettings: s}
+	srv.tellServing(true)
+	srv.tellReady(nil)
+	if err := srv.warm(t.Context()); err != nil {
+		t.Errorf("a warm-up that is nil: %v", err)
+	}
+	srv.logger.Info("nobody reads this")
+	if d := srv.mostDrainDelay(); d != DefaultDrainDelay {
+		t.Errorf("the drain delay is %v, want %v", d, DefaultDrainDelay)
 	}
 }
 

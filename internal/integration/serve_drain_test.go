@@ -19,7 +19,7 @@ type load struct {
 	failed []error // guarded by mu
 }
 
-func startLoad(t *testing.T, conn *grpc.ClientConn) *load {
+func startLoad(t *testing.T, call func() error) *load {
 	t.Helper()
 	l := &load{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -27,7 +27,7 @@ func startLoad(t *testing.T, conn *grpc.ClientConn) *load {
 	for range 16 {
 		callers.Go(func() {
 			for ctx.Err() == nil {
-				_, err := greet(t, conn)
+				err := call()
 				l.calls.Add(1)
 				if err != nil {
 					l.mu.Lock()
@@ -85,7 +85,10 @@ func restart(t *testing.T, work time.Duration, opts ...rollcallgrpc.ServeOption)
 	}
 	greetUntil(t, conn, a.addr, b.addr, leaver.addr)
 
-	l := startLoad(t, conn)
+	l := startLoad(t, func() error {
+		_, err := greet(t, conn)
+		return err
+	})
 	l.more(t, 200)
 	leaver.stop()
 	if err := leaver.wait(t); err != nil {

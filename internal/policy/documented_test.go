@@ -40,7 +40,10 @@ func TestEveryPublicNameIsDocumented(t *testing.T) {
 		}
 		var parsed []*ast.File
 		for _, path := range p.sources() {
-			parsed = append(parsed, parse(t, path))
+			// What is generated is documented where it comes from: buf's lint wants a comment for each name in the .proto files.
+			if f := parse(t, path); !ast.IsGenerated(f) {
+				parsed = append(parsed, f)
+			}
 		}
 		d, err := doc.NewFromFiles(fileSet, parsed, p.ImportPath)
 		if err != nil {
