@@ -318,7 +318,7 @@ func (c *control) Stale(_ time.Time, err error) {
 }
 
 // steerFeeds has feeds take over what operators decided: those of the given services, or all when there are none given.
-func (r *Registry) steerFeeds(services []string) {
+func (r *etcd) steerFeeds(services []string) {
 	if r.all != nil { // what is decided about a service without instances is told, too
 		for _, service := range r.control.about(services) {
 			if _, err := r.all.feed(service, false); err != nil {

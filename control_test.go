@@ -405,7 +405,7 @@ func TestRecalledDecisionsStayUntilEtcdHasToldOthers(t *testing.T) {
 func TestWhatEtcdToldOfDecisionsCountsMoreThanAFile(t *testing.T) {
 	d := keptDecisions(t, 3)
 	reg := deaf(t, WithSnapshotDir(d.path))
-	reg.control.Apply(follow.Batch{Header: follow.Header{Revision: 9}, Relisted: true})
+	reg.engine.(*etcd).control.Apply(follow.Batch{Header: follow.Header{Revision: 9}, Relisted: true})
 	v := next(t, reg.Watch("svc"))
 	if len(v.Instances) != 3 || v.StaleSince.IsZero() {
 		t.Fatalf("recalled: %d instances, stale since %v", len(v.Instances), v.StaleSince)

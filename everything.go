@@ -19,7 +19,7 @@ const retirement = 10 * time.Minute
 // everything follows all services by one watch: it hands each feed what is its own. A registry has one if it was made with
 // [WithFollowAll].
 type everything struct {
-	r        *Registry
+	r        *etcd
 	follower *follow.Follower
 
 	mu     sync.Mutex    // held while feeds are told or made; taken before the registry's mu
@@ -42,7 +42,7 @@ type touch struct {
 	seq     uint64
 }
 
-func newEverything(r *Registry) *everything {
+func newEverything(r *etcd) *everything {
 	return &everything{r: r, listed: make(chan struct{}), order: list.New(), touched: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
@@ -50,7 +50,7 @@ func newEverything(r *Registry) *everything {
 func (e *everything) start() {
 	r := e.r
 	e.follower = r.source.New(r.layout.services, e, e.recall())
-	r.startSourceLocked()
+	r.startLocked()
 	r.wg.Go(func() { e.follower.Run(r.ctx) })
 }
 
@@ -153,6 +153,7 @@ func (e *everything) feedLocked(service string) *feed {
 	f.follower = e.follower
 	f.touched = func() { e.touch(service) }
 	e.r.adoptLocked(f)
+	e.r.feeds[service] = f
 	e.retireLocked(f)
 	return f
 }
@@ -267,6 +268,7 @@ func (e *everything) recall() follow.Seed {
 		}
 		f.touched = func() { e.touch(service) }
 		e.r.adoptLocked(f)
+		e.r.feeds[service] = f
 		e.retireLocked(f)
 		e.touch(service)
 		maps.Copy(seed.Known, kept.Known)
@@ -291,8 +293,9 @@ func (r *Registry) Reach(ctx context.Context, revision int64) error {
 	if err := r.checkAll(); err != nil {
 		return fmt.Errorf("reach revision %d: %w", revision, err)
 	}
+	e := r.everything()
 	for {
-		if r.all.follower.Reach(ctx, revision) && r.control.follower.Reach(ctx, revision) {
+		if e.follower.Reach(ctx, revision) && e.r.control.follower.Reach(ctx, revision) {
 			return nil
 		}
 		if ctx.Err() != nil || r.ctx.Err() != nil {
@@ -306,8 +309,16 @@ func (r *Registry) checkAll() error {
 	if err := r.check("any"); err != nil {
 		return err
 	}
-	if r.all == nil {
+	if r.everything() == nil {
 		return invalid("registry", "without WithFollowAll", "only a registry that follows everything can tell of everything")
+	}
+	return nil
+}
+
+// everything returns what follows everything, nil unless the registry does.
+func (r *Registry) everything() *everything {
+	if e, ok := r.engine.(*etcd); ok {
+		return e.all
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type feed struct {
 	garbage      *garbage
 
 	// Guarded by the registry's mu.
-	follower *follow.Follower
+	follower refresher
 	cancel   context.CancelFunc
 	users    int
 	idle     *time.Timer // runs while there are no users

@@ -288,7 +288,7 @@ func (f *feed) acquit(lease int64, ids []string) {
 
 // question asks etcd about the leases of a feed's suspects. A lease that lives has not expired: its keys were deleted by
 // somebody, which is as good as a goodbye. It is asked only in doubt, for it costs a request for each lease.
-func (r *Registry) question(f *feed) {
+func (r *etcd) question(f *feed) {
 	for leases := f.suspectsByLease(); len(leases) > 0; leases = f.suspectsByLease() {
 		for id, ids := range leases {
 			alive, err := r.source.LeaseAlive(r.ctx, id)

@@ -50,7 +50,7 @@ func (w *ServicesWatcher) next(ctx context.Context) (*Overview, error) {
 	if err := w.registry.checkAll(); err != nil {
 		return nil, err
 	}
-	e := w.registry.all
+	e := w.registry.everything()
 	if err := e.await(ctx); err != nil {
 		return nil, err
 	}

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/rollcall-io/rollcall/internal/lease"
 )
 
 // Registration is the live hold on one instance's key. It heals itself until it is deregistered: a lease that was lost
@@ -18,7 +16,7 @@ import (
 type Registration struct {
 	registry *Registry
 	service  string
-	hold     *lease.Hold
+	hold     holding
 
 	updating sync.Mutex // orders Updates; taken before mu, held while a change is asked for
 	mu       sync.Mutex
@@ -57,31 +55,15 @@ func (r *Registry) complete(inst *Instance) {
 
 // begin writes the instance for the first time, or goes on with what another registry wrote.
 func (g *Registration) begin(ctx context.Context, resume bool) error {
-	value, farewell, err := g.inst.encodeBoth()
-	if err != nil {
+	if _, _, err := g.inst.encodeBoth(); err != nil {
 		return err
 	}
-	r, began := g.registry, time.Now()
 	if ctx.Err() != nil {
-		return r.unreachable(began, nil, context.Cause(ctx)) // nothing was tried
+		return g.registry.unreachable(time.Now(), nil, context.Cause(ctx)) // nothing was tried
 	}
-	g.hold, err = r.keeper.Hold(ctx, lease.Spec{
-		Key: r.layout.key(g.service, g.inst.ID), TTL: int64(g.inst.TTL / time.Second),
-		Incarnation: g.inst.Incarnation, Value: value, Farewell: farewell, Resume: resume,
-	})
-	return g.pending(ctx, began, err)
-}
-
-// pending turns the keeper's word for a call that ended too early into ours.
-func (g *Registration) pending(ctx context.Context, began time.Time, err error) error {
-	if errors.Is(err, lease.ErrPending) {
-		st := g.registry.keeper.Status()
-		if st.LastErrorAt.Before(began) {
-			st.LastError = nil // of another time
-		}
-		return g.registry.unreachable(began, st.LastError, context.Cause(ctx))
-	}
-	return refused(err)
+	var err error
+	g.hold, err = g.registry.engine.hold(ctx, g, resume)
+	return err
 }
 
 // Service returns the name of the service that the instance belongs to.
@@ -105,10 +87,9 @@ func (g *Registration) Revision() int64 { return g.hold.Revision() }
 // ([UnreachableError]), or etcd refuses, the change stands and is written as soon as etcd allows. After the registration
 // has ended Update returns why.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
-	began := time.Now()
 	err := g.want(change)
 	if err == nil {
-		err = g.pending(ctx, began, g.hold.Await(ctx))
+		err = g.hold.await(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("update %s/%s: %w", g.service, g.Instance().ID, err)
@@ -129,11 +110,7 @@ func (g *Registration) want(change func(*Instance)) error {
 	if err := next.validate(); err != nil {
 		return err
 	}
-	value, farewell, err := next.encodeBoth()
-	if err != nil {
-		return err
-	}
-	if err := g.hold.Want(value, farewell); err != nil {
+	if err := g.hold.want(next); err != nil {
 		return err
 	}
 	g.mu.Lock()
@@ -154,11 +131,10 @@ func (g *Registration) Drain(ctx context.Context) error {
 // When ctx ends first ([UnreachableError]), or etcd refuses ([ErrPermissionDenied]), the registration has ended all the
 // same: the key is removed as soon as etcd allows, and a further Deregister waits for that. After the registry's Close it
 // returns what Close did.
-func (g *Registration) Deregister(ctx context.Context) error { return g.end(ctx, g.hold.Release) }
+func (g *Registration) Deregister(ctx context.Context) error { return g.end(ctx, g.hold.release) }
 
 // end removes the instance in one way or another.
 func (g *Registration) end(ctx context.Context, release func(context.Context) error) error {
-	began := time.Now()
 	err := release(ctx)
 	switch {
 	case errors.Is(g.hold.Err(), ErrClosed):
@@ -166,10 +142,10 @@ func (g *Registration) end(ctx context.Context, release func(context.Context) er
 		case <-g.registry.closed:
 			return g.registry.closeError() // it was Close that deregistered it
 		case <-ctx.Done():
-			return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.registry.unreachable(began, nil, context.Cause(ctx)))
+			return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.registry.unreachable(time.Now(), nil, context.Cause(ctx)))
 		}
 	case err != nil:
-		return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, g.pending(ctx, began, err))
+		return fmt.Errorf("deregister %s/%s: %w", g.service, g.Instance().ID, err)
 	}
 	return nil
 }

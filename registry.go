@@ -7,16 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/rollcall-io/rollcall/internal/follow"
-	"github.com/rollcall-io/rollcall/internal/lease"
 	"github.com/rollcall-io/rollcall/internal/wire"
 )
 
@@ -28,17 +23,9 @@ import (
 // hang. The client's endpoints should therefore name every member.
 type Registry struct {
 	settings
-	client    *wire.Client
-	owns      bool   // the client is ours to close
-	holder    string // random id of this registry, see Instance.Holder
-	beats     *wire.Line
-	streams   *wire.Line
-	source    *follow.Source
+	holder    string       // random id of this registry, see Instance.Holder
+	engine    engine       // nil when the settings are no good
 	snapshots *snapshotDir // nil: none
-	keeper    *lease.Keeper
-	control   *control
-	steering  sync.Once   // the control follower runs
-	all       *everything // nil unless the registry follows everything
 
 	ctx    context.Context // ends in Close
 	closed chan struct{}   // closed when the first Close returns
@@ -48,7 +35,7 @@ type Registry struct {
 	mu       sync.Mutex
 	closing  bool
 	closeErr error // what Close returned
-	sourcing bool  // source runs
+	started  bool  // the engine runs
 	feeds    map[string]*feed
 }
 
@@ -69,8 +56,8 @@ func Open(cfg clientv3.Config, opts ...Option) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open registry: etcd client: %w", err)
 	}
-	r := newRegistry(client, s)
-	r.owns = true
+	r, e := onEtcd(client, s)
+	e.owns = true
 	r.wg.Go(func() { client.Run(r.ctx) })
 	return r, nil
 }
@@ -106,26 +93,18 @@ func New(client *clientv3.Client, opts ...Option) *Registry {
 	if client == nil {
 		s.err = errors.Join(s.err, &InvalidError{Field: "client", Value: "nil", Rule: "a registry needs an etcd client"})
 	}
-	return newRegistry(wire.Given(client, s.logger), s)
+	if s.err != nil {
+		return newRegistry(s)
+	}
+	r, _ := onEtcd(wire.Given(client, s.logger), s)
+	return r
 }
 
-func newRegistry(client *wire.Client, s settings) *Registry {
-	r := &Registry{settings: s, client: client, holder: rand.Text(), feeds: map[string]*feed{}, closed: make(chan struct{})}
+func newRegistry(s settings) *Registry {
+	r := &Registry{settings: s, holder: rand.Text(), feeds: map[string]*feed{}, closed: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
-	if r.err != nil {
-		return r
-	}
-	r.beats, r.streams = wire.NewLine(client), wire.NewLine(client)
-	if r.snapshotDir != "" {
+	if r.snapshotDir != "" && r.err == nil {
 		r.snapshots = &snapshotDir{path: r.snapshotDir, logger: r.logger}
-	}
-	r.control = newControl(s, r.steerFeeds)
-	r.source = follow.NewSource(r.streams, r.logger)
-	r.control.follower = r.source.New(r.control.prefix, r.control, follow.Seed{})
-	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Fleet: r.fleet, Logger: r.logger})
-	if r.followAll {
-		r.all = newEverything(r)
-		r.all.start()
 	}
 	return r
 }
@@ -205,68 +184,11 @@ func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
 	if err := r.check(service); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", service, err)
 	}
-	if r.all != nil {
-		return r.lookUpKnown(ctx, service)
-	}
-	began := time.Now()
-	dir := r.layout.dir(service)
-	var f *feed
-	err := r.try(ctx, func(ctx context.Context) error {
-		f = newFeed(service, dir, r.settings)
-		batch := follow.Batch{Relisted: true}
-		at, err := r.source.List(ctx, dir, func(_ follow.Header, keys int64) {
-			batch.Changes = make([]follow.Change, 0, keys)
-		}, func(_ follow.Header, kv *mvccpb.KeyValue) {
-			key := string(kv.Key)
-			batch.Changes = append(batch.Changes, follow.Change{
-				Key: key, Read: f.Read(key, kv.Value), Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Lease: kv.Lease,
-			})
-		})
-		if err != nil {
-			return err
-		}
-		batch.Header = at
-		f.Apply(batch)
-		return r.lookUpControl(ctx, f)
-	})
-	if errors.Is(err, ErrUnreachable) {
-		if v := r.lastKnown(service, began, err); v != nil {
-			return v, nil
-		}
-	}
+	v, err := r.engine.lookup(ctx, service)
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", service, err)
 	}
-	return f.view, nil
-}
-
-// lookUpKnown is Lookup from memory.
-func (r *Registry) lookUpKnown(ctx context.Context, service string) (*View, error) {
-	w := r.Watch(service)
-	defer w.Close()
-	v, err := w.Next(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", service, errors.Unwrap(err))
-	}
-	v.Updates, v.Reset = nil, false
 	return v, nil
-}
-
-// knownServices is Services from memory.
-func (r *Registry) knownServices(ctx context.Context) ([]string, error) {
-	if err := r.all.await(ctx); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var names []string
-	for name, f := range r.feeds {
-		if f.size() > 0 {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
 }
 
 // lastKnown returns the view of a service that is being followed, stale at the latest since the given time, and why.
@@ -289,29 +211,11 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 	if r.layout.flat {
 		return nil, fmt.Errorf("list services: %w", invalid("prefix", "", "services can be listed only under a prefix"))
 	}
-	if r.all != nil {
-		names, err := r.knownServices(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list services: %w", err)
-		}
-		return names, nil
-	}
-	var names []string
-	err := r.try(ctx, func(ctx context.Context) error {
-		names = names[:0]
-		_, err := r.source.ListKeys(ctx, r.layout.services, func(_ follow.Header, kv *mvccpb.KeyValue) {
-			name, ok := r.layout.serviceOf(string(kv.Key))
-			if ok && (len(names) == 0 || names[len(names)-1] != name) {
-				names = append(names, name)
-			}
-		})
-		return err
-	})
+	names, err := r.engine.services(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list services: %w", err)
 	}
-	slices.Sort(names) // "a-b/" comes before "a/" among the keys, but "a" before "a-b" among the names
-	return slices.Compact(names), nil
+	return names, nil
 }
 
 // Close deregisters everything that is registered, revokes the leases, ends every watcher and waits until nothing of
@@ -321,7 +225,7 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 // It takes as long as ctx allows, at most about six seconds. When etcd did not answer within that time the error is an
 // [UnreachableError]; the keys then disappear when their TTL is over.
 func (r *Registry) Close(ctx context.Context) error {
-	if r.keeper == nil {
+	if r.engine == nil {
 		return nil
 	}
 	r.mu.Lock()
@@ -337,29 +241,18 @@ func (r *Registry) Close(ctx context.Context) error {
 		}
 	}
 	defer close(r.closed)
-	began := time.Now()
-	err := r.keeper.Close(ctx)
+	if err := r.engine.leave(ctx); err != nil {
+		r.mu.Lock()
+		r.closeErr = fmt.Errorf("close registry: %w", err)
+		r.mu.Unlock()
+	}
 	r.cancel(ErrClosed)
 	r.mu.Lock()
-	if err != nil && !wire.IsRefusal(err) {
-		err = r.unreachable(began, err, cmp.Or(context.Cause(ctx), context.DeadlineExceeded))
-	}
-	if err != nil {
-		r.closeErr = fmt.Errorf("close registry: %w", refused(err))
-	}
-	if r.control != nil {
-		r.control.end()
-	}
 	for _, f := range r.feeds {
 		f.end()
 	}
 	r.mu.Unlock()
-	r.beats.Close()
-	r.streams.Close()
-	r.wg.Wait()
-	if r.owns {
-		r.client.Close()
-	}
+	r.engine.end()
 	r.relay.close()
 	return r.closeError()
 }
@@ -370,58 +263,9 @@ func (r *Registry) closeError() error {
 	return r.closeErr
 }
 
-// try calls do until it succeeds, etcd refuses, or ctx ends.
-func (r *Registry) try(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(r.ctx, func() { cancel(ErrClosed) })()
-	began := time.Now()
-	var last error
-	for attempt := 0; ; attempt++ {
-		err := do(ctx)
-		if err == nil || settled(err) {
-			return refused(err)
-		}
-		if ctx.Err() == nil {
-			last = err
-		}
-		if !wire.Sleep(ctx, wire.Backoff(attempt)) {
-			return r.unreachable(began, last, context.Cause(ctx))
-		}
-	}
-}
-
-// lookUpControl reads what operators decided about the service of a feed that nobody follows. Who may not read it does without.
-func (r *Registry) lookUpControl(ctx context.Context, f *feed) error {
-	dir := r.layout.controlDir(f.service)
-	var d *decisions
-	_, err := r.source.List(ctx, dir, func(follow.Header, int64) { d = noDecisions }, func(_ follow.Header, kv *mvccpb.KeyValue) {
-		name := strings.TrimPrefix(string(kv.Key), dir)
-		switch v := decision(name, kv.Value, kv.ModRevision).(type) {
-		case *Policy, *Override:
-			d = d.with(name, v)
-		}
-	})
-	if wire.IsRefusal(err) {
-		return nil
-	}
-	if err == nil {
-		f.decide(d, true)
-	}
-	return err
-}
-
-// followControl follows what operators decided, from the first time that etcd has answered.
-func (r *Registry) followControl() {
-	r.steering.Do(func() {
-		r.wg.Go(r.sweep)
-		r.wg.Go(func() { r.control.follower.Run(r.ctx) })
-	})
-}
-
 func (r *Registry) unreachable(since time.Time, last, why error) error {
 	if errors.Is(why, ErrClosed) {
 		return ErrClosed
 	}
-	return &UnreachableError{Endpoints: r.client.Endpoints(), Since: since, Last: last, Err: why}
+	return &UnreachableError{Endpoints: r.engine.where(), Since: since, Last: last, Err: why}
 }

@@ -26,8 +26,7 @@ func (r *Registry) Remove(ctx context.Context, service, id string) error {
 		err = validateID(id)
 	}
 	if err == nil {
-		key := r.layout.key(service, id)
-		err = r.try(ctx, func(ctx context.Context) error { return r.removeKey(ctx, id, key) })
+		err = r.engine.remove(ctx, service, id)
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s/%s: %w", service, id, err)
@@ -35,7 +34,13 @@ func (r *Registry) Remove(ctx context.Context, service, id string) error {
 	return nil
 }
 
-func (r *Registry) removeKey(ctx context.Context, id, key string) error {
+// remove implements [engine].
+func (r *etcd) remove(ctx context.Context, service, id string) error {
+	key := r.layout.key(service, id)
+	return r.try(ctx, func(ctx context.Context) error { return r.removeKey(ctx, id, key) })
+}
+
+func (r *etcd) removeKey(ctx context.Context, id, key string) error {
 	conn, err := r.streams.Conn()
 	if err != nil {
 		return err

@@ -48,15 +48,7 @@ func (r *Registry) resume(ctx context.Context, service, id, token string) (*Regi
 	if err != nil {
 		return nil, err
 	}
-	var found *Instance
-	err = r.read(ctx, r.layout.key(service, id), func(value []byte, _ int64) error {
-		i, err := decodeInstance(id, value)
-		if err != nil || i.State == stateLeaving || !i.Owns(token) || validateTTL(i.TTL) != nil {
-			return ErrNotFound
-		}
-		found = i
-		return nil
-	})
+	found, err := r.engine.owned(ctx, service, id, token)
 	if err != nil {
 		return nil, err
 	}
@@ -72,9 +64,23 @@ func (r *Registry) resume(ctx context.Context, service, id, token string) (*Regi
 	return g, nil
 }
 
+// owned implements [engine].
+func (r *etcd) owned(ctx context.Context, service, id, token string) (*Instance, error) {
+	var found *Instance
+	err := r.read(ctx, r.layout.key(service, id), func(value []byte, _ int64) error {
+		i, err := decodeInstance(id, value)
+		if err != nil || i.State == stateLeaving || !i.Owns(token) || validateTTL(i.TTL) != nil {
+			return ErrNotFound
+		}
+		found = i
+		return nil
+	})
+	return found, err
+}
+
 // Expire removes the instance as the end of its lease would: without a goodbye, so that watchers take it for a crash. It is for
 // programs that keep registrations for others, who have fallen silent. Otherwise it is as [Registration.Deregister].
-func (g *Registration) Expire(ctx context.Context) error { return g.end(ctx, g.hold.Drop) }
+func (g *Registration) Expire(ctx context.Context) error { return g.end(ctx, g.hold.drop) }
 
 // Detach ends the registration, with [ErrDetached], and leaves the instance in etcd for whoever resumes it: see [Registry.Resume]. It stays
 // until the lease runs out that it shares with the registry's others of its TTL, at most one TTL after [Registry.Close], before which

@@ -42,17 +42,11 @@ type ServiceStatus struct {
 // Status returns what the registry knows about itself now. It does no I/O.
 func (r *Registry) Status() Status {
 	s := Status{Prefix: r.layout.services}
-	if r.keeper == nil {
+	if r.engine == nil {
 		s.LastError = r.err
 		return s
 	}
-	kept := r.keeper.Status()
-	s.Endpoints, s.UnreachableSince, s.LastError = r.client.Endpoints(), kept.UnreachableSince, refused(kept.LastError)
-	for _, l := range kept.Leases {
-		s.Leases = append(s.Leases, LeaseStatus{
-			ID: l.ID, TTL: time.Duration(l.TTL) * time.Second, Registrations: l.Holds, LastHeartbeat: l.LastHeartbeat,
-		})
-	}
+	r.engine.status(&s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(r.feeds)) {
@@ -60,4 +54,15 @@ func (r *Registry) Status() Status {
 		s.Services = append(s.Services, f.status(f.users))
 	}
 	return s
+}
+
+// status implements [engine].
+func (r *etcd) status(s *Status) {
+	kept := r.keeper.Status()
+	s.Endpoints, s.UnreachableSince, s.LastError = r.client.Endpoints(), kept.UnreachableSince, refused(kept.LastError)
+	for _, l := range kept.Leases {
+		s.Leases = append(s.Leases, LeaseStatus{
+			ID: l.ID, TTL: time.Duration(l.TTL) * time.Second, Registrations: l.Holds, LastHeartbeat: l.LastHeartbeat,
+		})
+	}
 }

@@ -40,7 +40,7 @@ func (c *control) leftovers(now time.Time) []leftover {
 }
 
 // sweep deletes leftovers, until the registry closes. Who is not allowed to leaves them to others.
-func (r *Registry) sweep() {
+func (r *etcd) sweep() {
 	for {
 		select {
 		case <-r.control.left:

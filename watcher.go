@@ -176,25 +176,23 @@ func (w *Watcher) Close() {
 
 // acquire returns the feed of a service for one more watcher, and begins to follow it if nobody does.
 func (r *Registry) acquire(service string) (*feed, error) {
-	if r.all != nil {
-		return r.all.feed(service, true)
+	if all := r.everything(); all != nil {
+		return all.feed(service, true)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	r.startSourceLocked()
+	r.startLocked()
 	f := r.feeds[service]
 	if f == nil {
 		f = newFeed(service, r.layout.dir(service), r.settings)
 		seed := f.recall(r.snapshots)
-		r.adoptLocked(f)
-		f.answered = r.followControl
-		f.follower = r.source.New(f.dir, f, seed)
 		var ctx context.Context
 		ctx, f.cancel = context.WithCancel(r.ctx)
-		r.wg.Go(func() { f.follower.Run(ctx) })
+		f.follower = r.engine.follow(ctx, f, seed)
+		r.feeds[service] = f
 	}
 	f.users++
 	if f.idle != nil {
@@ -204,27 +202,16 @@ func (r *Registry) acquire(service string) (*feed, error) {
 	return f, nil
 }
 
-// startSourceLocked has the source and what goes with it run.
-func (r *Registry) startSourceLocked() {
-	if r.sourcing {
+// startLocked has run what following takes.
+func (r *Registry) startLocked() {
+	if r.started {
 		return
 	}
-	r.sourcing = true
-	r.wg.Go(func() { r.source.Run(r.ctx) })
+	r.started = true
+	r.engine.start()
 	if r.snapshots != nil {
 		r.wg.Go(func() { r.keepSnapshots(r.ctx) })
 	}
-}
-
-// adoptLocked makes a feed one of the registry's, with what operators decided as far as it is known.
-func (r *Registry) adoptLocked(f *feed) {
-	if d, known := r.control.of(f.service); known {
-		f.decide(d, true)
-	} else if f.view == nil {
-		f.known = false
-	}
-	f.doubt = func() { r.wg.Go(func() { r.question(f) }) }
-	r.feeds[f.service] = f
 }
 
 // release gives a feed back. It is followed a little longer, for whoever comes next.
@@ -232,7 +219,7 @@ func (r *Registry) release(f *feed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.users--
-	if r.all != nil || f.users > 0 || r.ctx.Err() != nil {
+	if r.everything() != nil || f.users > 0 || r.ctx.Err() != nil {
 		return
 	}
 	f.idle = time.AfterFunc(linger, func() {
