@@ -425,7 +425,10 @@ type WatchRequest struct {
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// The revision of the last response that the client has, of this or another server of the same etcd: the stream goes on behind it if
 	// the server still knows what came since, and else begins with a snapshot. 0 asks for a snapshot.
-	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The digest of that response, which makes it certain that client and server mean the same instances. 0 leaves that to the revision:
+	// the server then resumes only from what it has seen itself.
+	Digest        uint64 `protobuf:"fixed64,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,6 +477,13 @@ func (x *WatchRequest) GetRevision() int64 {
 	return 0
 }
 
+func (x *WatchRequest) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
 // WatchResponse is the state of a service, or what has changed.
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -487,8 +497,11 @@ type WatchResponse struct {
 	Policy *Policy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
 	// Set while etcd is out of reach. A change of it is a response of its own.
 	Stale *Staleness `protobuf:"bytes,5,opt,name=stale,proto3" json:"stale,omitempty"`
-	// etcd's history broke, as by a wipe or a restore: the revision may be lower than before.
-	Reset_        bool `protobuf:"varint,6,opt,name=reset,proto3" json:"reset,omitempty"`
+	// etcd's history broke, as by a wipe or a restore, or a server that cannot reach etcd knows less than the one before: the revision may
+	// be lower than before.
+	Reset_ bool `protobuf:"varint,6,opt,name=reset,proto3" json:"reset,omitempty"`
+	// Stands for all instances as they are after this response, the same on every server; to resume with.
+	Digest        uint64 `protobuf:"fixed64,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -563,6 +576,13 @@ func (x *WatchResponse) GetReset_() bool {
 		return x.Reset_
 	}
 	return false
+}
+
+func (x *WatchResponse) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
 }
 
 // WatchServicesRequest selects services.
@@ -825,17 +845,19 @@ const file_rollcall_v1_discovery_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x123\n" +
 	"\tinstances\x18\x03 \x03(\v2\x15.rollcall.v1.InstanceR\tinstances\x12+\n" +
 	"\x06policy\x18\x04 \x01(\v2\x13.rollcall.v1.PolicyR\x06policy\x12,\n" +
-	"\x05stale\x18\x05 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\"D\n" +
+	"\x05stale\x18\x05 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\"\\\n" +
 	"\fWatchRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x03R\brevision\"\xe7\x01\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\xff\x01\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12-\n" +
 	"\aupdates\x18\x03 \x03(\v2\x13.rollcall.v1.UpdateR\aupdates\x12+\n" +
 	"\x06policy\x18\x04 \x01(\v2\x13.rollcall.v1.PolicyR\x06policy\x12,\n" +
 	"\x05stale\x18\x05 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\x12\x14\n" +
-	"\x05reset\x18\x06 \x01(\bR\x05reset\".\n" +
+	"\x05reset\x18\x06 \x01(\bR\x05reset\x12\x16\n" +
+	"\x06digest\x18\a \x01(\x06R\x06digest\".\n" +
 	"\x14WatchServicesRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\"\xb6\x01\n" +
 	"\x15WatchServicesResponse\x12\x1a\n" +

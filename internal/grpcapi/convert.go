@@ -1,0 +1,182 @@
+package grpcapi
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/rollcall-io/rollcall"
+	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+)
+
+// Instance returns an instance as the API has it. Others write instances too: what they wrote must not keep a message with all the rest
+// from being encoded, so that text becomes UTF-8 and times that there cannot be are left out.
+func Instance(i *rollcall.Instance) *rollcallv1.Instance {
+	m := &rollcallv1.Instance{
+		Id: text(i.ID), Addr: text(i.Addr), Addrs: texts(i.Addrs), Metadata: texts(i.Metadata), Zone: text(i.Zone), Version: text(i.Version),
+		Weight: number(i.Weight), State: text(string(i.State)),
+		EffectiveState: text(string(i.EffectiveState())), EffectiveWeight: number(i.EffectiveWeight()),
+		Suspect: i.Suspect, Registered: moment(i.Registered), Incarnation: text(i.Incarnation),
+		Revision: i.Revision, CreateRevision: i.CreateRevision,
+	}
+	if i.Override != nil {
+		m.Override = Override(i.Override)
+	}
+	if i.TTL != 0 {
+		m.Ttl = durationpb.New(i.TTL)
+	}
+	if i.RawMetadata != nil {
+		raw := &structpb.Value{}
+		if raw.UnmarshalJSON(i.RawMetadata) == nil {
+			m.RawMetadata = raw
+		}
+	}
+	return m
+}
+
+// Requested returns what the API's callers may say of an instance: everything else is rollcall's to set.
+func Requested(m *rollcallv1.Instance) rollcall.Instance {
+	return rollcall.Instance{
+		ID: m.GetId(), Addr: m.GetAddr(), Addrs: maps.Clone(m.GetAddrs()), Metadata: maps.Clone(m.GetMetadata()), Zone: m.GetZone(), Version: m.GetVersion(),
+		Weight: int(m.GetWeight()), State: rollcall.State(m.GetState()),
+	}
+}
+
+// InstanceOf returns an instance that a server told of.
+func InstanceOf(m *rollcallv1.Instance) *rollcall.Instance {
+	i := Requested(m)
+	i.TTL, i.Incarnation, i.Suspect = m.GetTtl().AsDuration(), m.GetIncarnation(), m.GetSuspect()
+	i.Revision, i.CreateRevision = m.GetRevision(), m.GetCreateRevision()
+	i.Registered = momentOf(m.GetRegistered())
+	if m.GetOverride() != nil {
+		o := OverrideOf(m.GetOverride())
+		i.Override = &o
+	}
+	if m.GetRawMetadata() != nil {
+		if raw, err := m.GetRawMetadata().MarshalJSON(); err == nil {
+			i.RawMetadata = compact(raw)
+		}
+	}
+	return &i
+}
+
+var ops = map[rollcall.Op]rollcallv1.Update_Op{
+	rollcall.Add: rollcallv1.Update_OP_ADD, rollcall.Modify: rollcallv1.Update_OP_MODIFY, rollcall.Delete: rollcallv1.Update_OP_DELETE,
+}
+
+// Update returns a change as the API has it.
+func Update(u rollcall.Update) *rollcallv1.Update {
+	return &rollcallv1.Update{Op: ops[u.Op], Instance: Instance(u.Instance), Expired: u.Expired}
+}
+
+// Override returns an operator's decision as the API has it.
+func Override(o *rollcall.Override) *rollcallv1.Override {
+	return &rollcallv1.Override{
+		Drain: o.Drain, Weight: number(o.Weight), Reason: text(o.Reason), Author: text(o.Author),
+		Since: moment(o.Since), Until: moment(o.Until), Revision: o.Revision,
+	}
+}
+
+// OverrideOf is the inverse of [Override].
+func OverrideOf(m *rollcallv1.Override) rollcall.Override {
+	return rollcall.Override{
+		Drain: m.GetDrain(), Weight: int(m.GetWeight()), Reason: m.GetReason(), Author: m.GetAuthor(),
+		Since: momentOf(m.GetSince()), Until: momentOf(m.GetUntil()), Revision: m.GetRevision(),
+	}
+}
+
+// Policy returns a policy as the API has it; nil is nil.
+func Policy(p *rollcall.Policy) (*rollcallv1.Policy, error) {
+	if p == nil {
+		return nil, nil
+	}
+	document, err := p.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	m := &rollcallv1.Policy{Document: &structpb.Struct{}, Revision: p.Revision}
+	return m, m.Document.UnmarshalJSON(document)
+}
+
+// PolicyOf reads a policy that somebody has written, and refuses, as an [rollcall.InvalidError], fields that nobody knows.
+func PolicyOf(m *rollcallv1.Policy) (rollcall.Policy, error) {
+	refuse := func(rule string) error {
+		return &rollcall.InvalidError{Field: "policy.document", Value: "{…}", Rule: rule}
+	}
+	if m.GetDocument() == nil {
+		return rollcall.Policy{}, &rollcall.InvalidError{Field: "policy.document", Value: "{}", Rule: "a policy has a document"}
+	}
+	document, err := m.GetDocument().MarshalJSON()
+	if err != nil {
+		return rollcall.Policy{}, refuse(err.Error())
+	}
+	p, err := rollcall.ParsePolicy(document)
+	switch {
+	case err == nil:
+		p.Revision = m.GetRevision()
+	case len(violations(err)) == 0:
+		err = refuse(err.Error())
+	}
+	return p, err
+}
+
+// staleness returns how old an answer is; nil when it is current.
+func staleness(since time.Time, why error) *rollcallv1.Staleness {
+	if since.IsZero() {
+		return nil
+	}
+	s := &rollcallv1.Staleness{Since: moment(since)}
+	if why != nil {
+		s.Reason = text(why.Error())
+	}
+	return s
+}
+
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func texts(m map[string]string) map[string]string {
+	if m == nil {
+		return nil
+	}
+	valid := make(map[string]string, len(m))
+	for k, v := range m {
+		valid[text(k)] = text(v)
+	}
+	return valid
+}
+
+func number(n int) int32 { return int32(max(math.MinInt32, min(n, math.MaxInt32))) }
+
+func moment(t time.Time) *timestamppb.Timestamp {
+	m := timestamppb.New(t)
+	if t.IsZero() || m.CheckValid() != nil {
+		return nil
+	}
+	return m
+}
+
+func momentOf(m *timestamppb.Timestamp) time.Time {
+	if m == nil || m.CheckValid() != nil {
+		return time.Time{}
+	}
+	return m.AsTime()
+}
+
+// compact takes the spaces out of JSON; the encoder that wrote it puts them in at random.
+func compact(raw []byte) json.RawMessage {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return raw
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return raw
+	}
+	return out
+}
