@@ -32,7 +32,7 @@ type engine interface {
 	accept(ctx context.Context, service, reason, author string) error
 
 	status(s *Status)
-	where() []string // the addresses that are asked
+	where() (who string, addrs []string) // who is asked, and where
 
 	// leave says goodbye for everything that is held; end, after it and after the registry's context has ended, waits for whatever runs.
 	leave(ctx context.Context) error
@@ -53,4 +53,5 @@ type holding interface {
 	Err() error
 	Missing() (since time.Time, last error)
 	Revision() int64
+	Incarnation() string
 }

@@ -1,6 +1,7 @@
 package rollcall
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -130,6 +131,7 @@ func (s size) String() string { return fmt.Sprintf("of %d bytes", int(s)) }
 // UnreachableError says that a call ended before etcd had answered it. It unwraps to the reason, usually
 // [context.DeadlineExceeded] or [context.Canceled] of the caller's own context, and to what the last try met.
 type UnreachableError struct {
+	who       string    // etcd, or a server; "" for etcd
 	Endpoints []string  // what was tried
 	Since     time.Time // when the call began to try
 	Last      error     // what the last try met; nil when no try came back
@@ -138,7 +140,7 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "no answer from etcd at %s since %s: %v", strings.Join(e.Endpoints, ", "), e.Since.Format(time.TimeOnly), e.Err)
+	fmt.Fprintf(&b, "no answer from %s at %s since %s: %v", cmp.Or(e.who, "etcd"), strings.Join(e.Endpoints, ", "), e.Since.Format(time.TimeOnly), e.Err)
 	if e.Last != nil {
 		fmt.Fprintf(&b, " (last try: %v)", e.Last)
 	}

@@ -47,7 +47,7 @@ func onEtcd(client *wire.Client, s settings) (*Registry, *etcd) {
 }
 
 // where implements [engine].
-func (r *etcd) where() []string { return r.client.Endpoints() }
+func (r *etcd) where() (string, []string) { return "etcd", r.client.Endpoints() }
 
 // start implements [engine].
 func (r *etcd) start() { r.wg.Go(func() { r.source.Run(r.ctx) }) }

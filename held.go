@@ -11,7 +11,8 @@ import (
 // held is a hold on a key in etcd.
 type held struct {
 	*lease.Hold
-	r *etcd
+	r           *etcd
+	incarnation string
 }
 
 // hold implements [engine].
@@ -25,7 +26,7 @@ func (r *etcd) hold(ctx context.Context, g *Registration, resume bool) (holding,
 		Key: r.layout.key(g.service, g.inst.ID), TTL: int64(g.inst.TTL / time.Second),
 		Incarnation: g.inst.Incarnation, Value: value, Farewell: farewell, Resume: resume,
 	})
-	return held{h, r}, r.pending(ctx, began, err)
+	return held{h, r, g.inst.Incarnation}, r.pending(ctx, began, err)
 }
 
 func (h held) want(i *Instance) error {
@@ -56,3 +57,5 @@ func (r *etcd) pending(ctx context.Context, began time.Time, err error) error {
 	}
 	return refused(err)
 }
+
+func (h held) Incarnation() string { return h.incarnation }

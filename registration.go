@@ -61,9 +61,12 @@ func (g *Registration) begin(ctx context.Context, resume bool) error {
 	if ctx.Err() != nil {
 		return g.registry.unreachable(time.Now(), nil, context.Cause(ctx)) // nothing was tried
 	}
-	var err error
-	g.hold, err = g.registry.engine.hold(ctx, g, resume)
-	return err
+	h, err := g.registry.engine.hold(ctx, g, resume)
+	if err != nil {
+		return err
+	}
+	g.hold = h
+	return nil
 }
 
 // Service returns the name of the service that the instance belongs to.
@@ -73,7 +76,11 @@ func (g *Registration) Service() string { return g.service }
 func (g *Registration) Instance() Instance {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return *g.inst.Clone()
+	i := *g.inst.Clone()
+	if g.hold != nil {
+		i.Incarnation = g.hold.Incarnation() // a server chooses it
+	}
+	return i
 }
 
 // Revision returns etcd's revision of the last write of the instance that etcd has confirmed; 0 when the registration has ended.

@@ -267,5 +267,6 @@ func (r *Registry) unreachable(since time.Time, last, why error) error {
 	if errors.Is(why, ErrClosed) {
 		return ErrClosed
 	}
-	return &UnreachableError{Endpoints: r.engine.where(), Since: since, Last: last, Err: why}
+	who, addrs := r.engine.where()
+	return &UnreachableError{who: who, Endpoints: addrs, Since: since, Last: last, Err: why}
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -16,99 +19,255 @@ import (
 )
 
 type serverCommand struct {
-	etcd      endpoints
-	prefix    string
+	file  string
+	print bool
+
+	etcd         endpoints
+	etcdTLS      server.Files
+	etcdUser     string
+	passwordFile string
+	prefix       string
+	snapshotDir  string
+
 	dataDir   string
 	clientURL string
-	insecure  bool
+	clientTLS server.Files
 	history   time.Duration
 	quota     size
+
+	name       string
+	cluster    members
+	state      clusterState
+	peerListen string
+	peerTLS    server.Files
+
+	grpcListen, httpListen, pprofListen string
+	tls                                 server.Files
+	hosts, origins                      list
+	age, stopTimeout                    time.Duration
+	insecure                            bool
 }
 
 func newServerCommand() *cobra.Command {
-	c := &serverCommand{history: server.DefaultHistory, quota: server.DefaultQuotaBytes}
+	c := &serverCommand{history: server.DefaultHistory, quota: server.DefaultQuotaBytes, stopTimeout: server.DefaultStopTimeout, state: stateNew}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server with an etcd of its own, or on an existing one",
-		Long: `Run a server until it is interrupted: with an embedded etcd of one member, or, with --etcd, on an existing cluster.
+		Long: `Run a server until it is interrupted: the registry over gRPC and HTTP, on an embedded etcd, or, with --etcd, on an existing
+cluster. Several servers with the same --cluster, each with a --name in it, make one cluster of their embedded etcds.
 
-The embedded etcd keeps its data in --data-dir, which one server at a time may use, and remembers every change for
---history. It has no authentication yet: it listens on loopback only, unless it is told --insecure. These flags, --client-url and
---quota go only with an embedded etcd.`,
+The embedded etcd keeps its data in --data-dir, which one server at a time may use, and remembers every change for --history.
+--data-dir, --history, --quota, and what is called --client-… or --peer-… go only with an embedded etcd.
+
+Everything listens on loopback only, unless it asks who comes: --tls-ca for gRPC and HTTP and --client-ca for etcd's clients want a
+certificate of everybody. --insecure allows other machines without. Members of a cluster on several machines always want certificates.
+
+Each flag is also a variable, --grpc-listen ROLLCALL_GRPC_LISTEN, and a key in the YAML file that --config names, grpc-listen. A flag wins
+over the variable, the variable over the file. The password of --etcd-user is not for command lines: it is in the file that
+--etcd-password-file names, in ROLLCALL_ETCD_PASSWORD, or under etcd-password in the configuration.`,
 		Example: `  rollcall server
   rollcall server --data-dir /var/lib/rollcall --client-url http://127.0.0.1:12379
-  rollcall server --etcd 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379`,
+  rollcall server --name a --cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:3380,c=http://127.0.0.1:4380
+  rollcall server --etcd 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
+  rollcall server --config /etc/rollcall.yaml --print-config`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
 	}
-	f := cmd.Flags()
-	f.Var(&c.etcd, "etcd", "`endpoints` of an existing etcd cluster, host:port or URLs, comma separated; embeds none then (env ROLLCALL_ETCD)")
-	f.StringVar(&c.prefix, "prefix", rollcall.DefaultPrefix, prefixHelp)
-	f.StringVar(&c.dataDir, "data-dir", server.DefaultDataDir, "`directory` of the embedded etcd's data; created when it is missing")
-	f.StringVar(&c.clientURL, "client-url", server.DefaultClientURL, "`URL` where the embedded etcd serves clients: http://host:port")
-	f.BoolVar(&c.insecure, "insecure", false, "allow a --client-url that other machines reach; they may read and change everything")
-	f.Var((*lasting)(&c.history), "history", "how long the embedded etcd remembers every change, at least 1m; 0 means the default")
-	f.Var(&c.quota, "quota", "how large the embedded etcd's store may grow: bytes, or a number of KiB, MiB or GiB; 0 means the default")
+	c.bind(cmd)
 	return cmd
 }
 
+func (c *serverCommand) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.file, "config", "", "YAML `file` of settings (env ROLLCALL_CONFIG)")
+	f.BoolVar(&c.print, "print-config", false, "print the settings and where they are from, and run nothing")
+
+	f.Var(&c.etcd, "etcd", "`endpoints` of an existing etcd cluster, host:port or URLs, comma separated; embeds none then (env ROLLCALL_ETCD)")
+	bindFiles(cmd, &c.etcdTLS, "etcd", "of an existing cluster with https:// endpoints")
+	f.StringVar(&c.etcdUser, "etcd-user", "", "`name` by which an existing cluster with authentication knows the server")
+	f.StringVar(&c.passwordFile, "etcd-password-file", "", "`file` with the password of --etcd-user")
+	f.StringVar(&c.prefix, "prefix", rollcall.DefaultPrefix, prefixHelp)
+	f.StringVar(&c.snapshotDir, "snapshot-dir", "", "`directory` of what was last known, to start with while an existing cluster does not answer")
+
+	f.StringVar(&c.dataDir, "data-dir", server.DefaultDataDir, "`directory` of the embedded etcd's data; created when it is missing")
+	f.StringVar(&c.clientURL, "client-url", server.DefaultClientURL, "`URL` where the embedded etcd serves clients: http://host:port, https://host:port")
+	bindFiles(cmd, &c.clientTLS, "client", "of --client-url")
+	f.Var((*lasting)(&c.history), "history", "how long the embedded etcd remembers every change, at least 1m; 0 means the default")
+	f.Var(&c.quota, "quota", "how large the embedded etcd's store may grow: bytes, or a number of KiB, MiB or GiB; 0 means the default")
+
+	f.StringVar(&c.name, "name", "", "`name` of this member in --cluster")
+	f.Var(&c.cluster, "cluster", "all `members` whose embedded etcds make one cluster: name=peerURL, comma separated")
+	f.Var(&c.state, "cluster-state", `"new" to make the cluster, "existing" for a member without data that the others have taken in`)
+	f.StringVar(&c.peerListen, "peer-listen", "", "`address` where the other members come in, host:port; the one in --cluster when not given")
+	bindFiles(cmd, &c.peerTLS, "peer", "of the members of --cluster")
+
+	f.StringVar(&c.grpcListen, "grpc-listen", server.DefaultGRPCListen, "`address` of the API over gRPC, host:port; \"\" for none")
+	f.StringVar(&c.httpListen, "http-listen", server.DefaultHTTPListen, "`address` of the API over HTTP, host:port; \"\" for none")
+	f.StringVar(&c.pprofListen, "pprof-listen", "", "`address` of profiles over HTTP, host:port")
+	bindFiles(cmd, &c.tls, "tls", "of --grpc-listen and --http-listen")
+	f.Var(&c.hosts, "http-hosts", "`names` in requests' Host headers that are this server, beside localhost and addresses, comma separated")
+	f.Var(&c.origins, "http-origins", "`origins` of web pages that may use HTTP from a browser, such as https://ops.example, comma separated")
+	f.Var((*lasting)(&c.age), "max-connection-age", "after how long a gRPC connection is ended, ±10 %, at least 10s; 0 means never")
+	f.Var((*lasting)(&c.stopTimeout), "stop-timeout", "what calls under way have to finish when the server stops; 0 means the default")
+	f.BoolVar(&c.insecure, "insecure", false, "let other machines in without asking who they are; they may read and change everything")
+}
+
+// bindFiles binds the three flags of certificates in files.
+func bindFiles(cmd *cobra.Command, files *server.Files, name, what string) {
+	f := cmd.Flags()
+	f.StringVar(&files.Cert, name+"-cert", "", "`file` with the certificate "+what+", as PEM: this server's own")
+	f.StringVar(&files.Key, name+"-key", "", "`file` with the key of --"+name+"-cert")
+	f.StringVar(&files.CA, name+"-ca", "", "`file` with the authorities that others' certificates must be from")
+}
+
 func (c *serverCommand) run(cmd *cobra.Command) error {
-	if err := c.check(cmd); err != nil {
-		return err
+	s, err := loadSettings(cmd, c.file)
+	if c.print && err == nil {
+		err = printConfig(cmd.OutOrStdout(), cmd, s)
 	}
-	cfg := server.Config{
-		Etcd:       c.etcd,
-		DataDir:    c.dataDir,
-		ClientURL:  c.clientURL,
-		Insecure:   c.insecure,
-		History:    c.history,
-		QuotaBytes: int64(c.quota),
-		Prefix:     c.prefix,
-		Logger:     slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
+	if err == nil {
+		err = c.check(s)
 	}
-	err := server.Run(cmd.Context(), cfg, func(info server.Info) { announce(cmd.OutOrStdout(), info) })
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
+	}
+	cfg, err := c.config(s)
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	if c.print {
+		return serverError(cfg.Validate(), s)
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	err = server.Run(cmd.Context(), cfg, func(info server.Info) { announce(cmd.OutOrStdout(), info) })
+	if err != nil {
+		return serverError(err, s)
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), "server stopped")
 	return err
 }
 
-// check refuses flags that would count for nothing.
-func (c *serverCommand) check(cmd *cobra.Command) error {
-	var given []string
-	for _, name := range []string{"data-dir", "client-url", "insecure", "history", "quota"} {
-		if cmd.Flags().Changed(name) {
-			given = append(given, "--"+name)
-		}
+func (c *serverCommand) config(s settings) (server.Config, error) {
+	version, revision := serverVersion()
+	cfg := server.Config{
+		Etcd: c.etcd, EtcdTLS: c.etcdTLS, EtcdUser: c.etcdUser, EtcdPassword: s.password,
+		DataDir: c.dataDir, ClientURL: c.clientURL, ClientTLS: c.clientTLS, History: c.history, QuotaBytes: int64(c.quota),
+		Name: c.name, Cluster: c.cluster, Join: c.state == stateExisting, PeerListen: c.peerListen, PeerTLS: c.peerTLS,
+		Prefix: c.prefix, SnapshotDir: c.snapshotDir,
+		GRPCListen: c.grpcListen, HTTPListen: c.httpListen, PprofListen: c.pprofListen, TLS: c.tls,
+		Hosts: c.hosts, Origins: c.origins, MaxConnectionAge: c.age, StopTimeout: c.stopTimeout, Insecure: c.insecure,
+		Version: version, Revision: revision,
 	}
-	if len(c.etcd) > 0 && len(given) > 0 {
-		source := "--etcd"
-		if !cmd.Flags().Changed("etcd") {
-			source = "ROLLCALL_ETCD"
-		}
-		return &usageError{fmt.Errorf("only with an embedded etcd: %s; %s names an existing one, %s", strings.Join(given, ", "), source, c.etcd.words())}
+	if c.passwordFile == "" {
+		return cfg, nil
 	}
-	return errors.Join(refuseEmpty("--data-dir", c.dataDir, server.DefaultDataDir), refuseEmpty("--client-url", c.clientURL, server.DefaultClientURL))
+	text, err := os.ReadFile(c.passwordFile)
+	if err != nil {
+		return cfg, fmt.Errorf("%s: %w", s.word("etcd-password-file"), err)
+	}
+	cfg.EtcdPassword = string(bytes.TrimRight(text, "\r\n"))
+	return cfg, nil
+}
+
+// Settings that would count for nothing without, or beside, an embedded etcd.
+var (
+	embeddedOnly = []string{
+		"data-dir", "client-url", "client-cert", "client-key", "client-ca", "history", "quota",
+		"name", "cluster", "cluster-state", "peer-listen", "peer-cert", "peer-key", "peer-ca",
+	}
+	existingOnly = []string{"etcd-cert", "etcd-key", "etcd-ca", "etcd-user", "etcd-password-file", passwordKey, "snapshot-dir"}
+)
+
+// check refuses settings that would count for nothing.
+func (c *serverCommand) check(s settings) error {
+	if words := s.given(embeddedOnly...); len(c.etcd) > 0 && len(words) > 0 {
+		return &usageError{fmt.Errorf("only with an embedded etcd: %s; %s names an existing one, %s", strings.Join(words, ", "), s.word("etcd"), c.etcd.words())}
+	}
+	if words := s.given(existingOnly...); len(c.etcd) == 0 && len(words) > 0 {
+		return &usageError{fmt.Errorf("only with an existing etcd: %s; --etcd names one", strings.Join(words, ", "))}
+	}
+	if words := s.given("etcd-password-file", passwordKey); len(words) > 1 {
+		return &usageError{fmt.Errorf("there is one password: %s", strings.Join(words, " or "))}
+	}
+	return errors.Join(refuseEmpty(s.word("data-dir"), c.dataDir, server.DefaultDataDir), refuseEmpty(s.word("client-url"), c.clientURL, server.DefaultClientURL))
 }
 
 // refuseEmpty refuses what the server would take for its default: nobody says "" and means that.
-func refuseEmpty(flag, value, meant string) error {
+func refuseEmpty(word, value, meant string) error {
 	if value != "" {
 		return nil
 	}
-	return &rollcall.InvalidError{Field: flag, Value: `""`, Rule: "it is not empty; without the flag it is " + meant}
+	return &rollcall.InvalidError{Field: word, Value: `""`, Rule: "it is not empty; when it is not given it is " + meant}
 }
 
-// announce prints what an operator wants to know of a server that is up.
+// configSettings has the setting that fills each field of a server's configuration.
+var configSettings = map[string]string{
+	"Etcd": "etcd", "EtcdTLS.Cert": "etcd-cert", "EtcdTLS.Key": "etcd-key", "EtcdUser": "etcd-user", "EtcdPassword": "etcd-password-file",
+	"ClientURL": "client-url", "ClientTLS.Cert": "client-cert", "ClientTLS.Key": "client-key", "ClientTLS.CA": "client-ca",
+	"History": "history", "QuotaBytes": "quota", "Prefix": "prefix",
+	"Name": "name", "Cluster": "cluster", "Join": "cluster-state", "PeerListen": "peer-listen",
+	"PeerTLS.Cert": "peer-cert", "PeerTLS.Key": "peer-key", "PeerTLS.CA": "peer-ca",
+	"GRPCListen": "grpc-listen", "HTTPListen": "http-listen", "PprofListen": "pprof-listen",
+	"TLS.Cert": "tls-cert", "TLS.Key": "tls-key", "TLS.CA": "tls-ca",
+	"MaxConnectionAge": "max-connection-age", "StopTimeout": "stop-timeout",
+}
+
+// serverError names what is wrong with a configuration as whoever gave it did.
+func serverError(err error, s settings) error {
+	bad := invalidErrors(err)
+	if len(bad) == 0 && err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	errs := make([]error, len(bad))
+	for i, b := range bad {
+		field, _, _ := strings.Cut(strings.TrimPrefix(b.Field, "Config."), "[")
+		word := b.Field
+		if name, known := configSettings[field]; known {
+			word = s.word(name)
+		}
+		errs[i] = &rollcall.InvalidError{Field: word, Value: b.Value, Rule: b.Rule}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	return nil
+}
+
+// announce prints what an operator wants to know of a server that is up, and what to try next.
 func announce(w io.Writer, info server.Info) {
 	fmt.Fprintf(w, "rollcall server %s is up\n", buildVersion())
-	fmt.Fprintf(w, "  etcd            %s\n", cmp.Or(info.Version, "of a version that it does not tell"))
-	if info.DataDir != "" {
-		fmt.Fprintf(w, "  data directory  %s\n", info.DataDir)
-		fmt.Fprintf(w, "  client URL      %s\n", info.ClientURL)
-	} else {
-		fmt.Fprintf(w, "  etcd endpoints  %s\n", strings.Join(info.Endpoints, ", "))
+	for _, line := range []struct{ what, value string }{
+		{"etcd", cmp.Or(info.Version, "of a version that it does not tell")},
+		{"data directory", info.DataDir},
+		{"client URL", info.ClientURL},
+		{"peer URL", info.PeerURL},
+	} {
+		if line.value != "" {
+			fmt.Fprintf(w, "  %-15s %s\n", line.what, line.value)
+		}
 	}
-	fmt.Fprintf(w, "  prefix          %q\n", info.Prefix)
+	if info.ClientURL == "" {
+		fmt.Fprintf(w, "  %-15s %s\n", "etcd endpoints", strings.Join(info.Endpoints, ", "))
+	}
+	fmt.Fprintf(w, "  %-15s %q\n", "prefix", info.Prefix)
+	for _, line := range []struct{ what, value string }{{"gRPC", info.GRPC}, {"HTTP", info.HTTP}, {"pprof", info.Pprof}} {
+		if line.value != "" {
+			fmt.Fprintf(w, "  %-15s %s\n", line.what, line.value)
+		}
+	}
+	if strings.HasPrefix(info.HTTP, "http://") {
+		fmt.Fprintf(w, "try: curl %s/v1/services\n", info.HTTP)
+	}
+}
+
+// serverVersion returns the version of the program, and the commit that it was built from when that is known.
+func serverVersion() (version, revision string) {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = s.Value
+			}
+		}
+	}
+	return buildVersion(), revision
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 // control implements rollcall.v1's ControlService. It is read from memory and written to etcd; a write returns when the memory has it, too, so
@@ -36,7 +37,7 @@ func (c *control) SetPolicy(ctx context.Context, req *rollcallv1.SetPolicyReques
 	if err := c.check(req.GetService(), req.GetPolicy().GetRevision()); err != nil {
 		return nil, err
 	}
-	p, err := PolicyOf(req.GetPolicy())
+	p, err := message.PolicyOf(req.GetPolicy())
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (c *control) SetPolicy(ctx context.Context, req *rollcallv1.SetPolicyReques
 
 // explained returns a policy as the API has it, and what it becomes for gRPC's channels.
 func explained(p rollcall.Policy) (*rollcallv1.Policy, string, error) {
-	m, err := Policy(&p)
+	m, err := message.Policy(&p)
 	if err != nil {
 		return nil, "", err
 	}
@@ -89,9 +90,9 @@ func (c *control) GetOverride(ctx context.Context, req *rollcallv1.GetOverrideRe
 		return nil, err
 	}
 	if i, registered := v.Get(req.GetId()); registered && i.Override != nil {
-		return &rollcallv1.GetOverrideResponse{Override: Override(i.Override)}, nil
+		return &rollcallv1.GetOverrideResponse{Override: message.Override(i.Override)}, nil
 	} else if registered {
-		return nil, fmt.Errorf("override of %s/%s: %w", req.GetService(), text(req.GetId()), rollcall.ErrNotFound)
+		return nil, fmt.Errorf("override of %s/%s: %w", req.GetService(), message.Text(req.GetId()), rollcall.ErrNotFound)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -99,7 +100,7 @@ func (c *control) GetOverride(ctx context.Context, req *rollcallv1.GetOverrideRe
 	if err != nil {
 		return nil, err
 	}
-	return &rollcallv1.GetOverrideResponse{Override: Override(&o)}, nil
+	return &rollcallv1.GetOverrideResponse{Override: message.Override(&o)}, nil
 }
 
 // SetOverride implements rollcall.v1.
@@ -110,7 +111,7 @@ func (c *control) SetOverride(ctx context.Context, req *rollcallv1.SetOverrideRe
 	if until := req.GetOverride().GetUntil(); until != nil && until.CheckValid() != nil {
 		return nil, invalid("override.until", until.String(), "a time is one of the years 1 to 9999")
 	}
-	o := OverrideOf(req.GetOverride())
+	o := message.OverrideOf(req.GetOverride())
 	o.Author = cmp.Or(c.api.author(ctx), o.Author)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -122,7 +123,7 @@ func (c *control) SetOverride(ctx context.Context, req *rollcallv1.SetOverrideRe
 		i, registered := v.Get(req.GetId())
 		return !registered || i.Override != nil && i.Override.Revision >= o.Revision
 	})
-	return &rollcallv1.SetOverrideResponse{Override: Override(&o)}, nil
+	return &rollcallv1.SetOverrideResponse{Override: message.Override(&o)}, nil
 }
 
 // DeleteOverride implements rollcall.v1.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 // discovery implements rollcall.v1's DiscoveryService.
@@ -40,7 +41,7 @@ func (d *discovery) ListServices(ctx context.Context, req *rollcallv1.ListServic
 		return nil, err
 	}
 	_, sees := d.api.sight(ctx)
-	resp := &rollcallv1.ListServicesResponse{Revision: o.Revision, Stale: staleness(o.StaleSince, o.StaleErr)}
+	resp := &rollcallv1.ListServicesResponse{Revision: o.Revision, Stale: message.Staleness(o.StaleSince, o.StaleErr)}
 	for _, v := range o.Services {
 		if v.Service <= from.After || !strings.HasPrefix(v.Service, req.GetPrefix()) || !sees(v.Service) {
 			continue
@@ -73,16 +74,16 @@ func (d *discovery) GetService(ctx context.Context, req *rollcallv1.GetServiceRe
 	if err != nil {
 		return nil, err
 	}
-	policy, err := Policy(v.Policy)
+	policy, err := message.Policy(v.Policy)
 	if err != nil {
 		return nil, err
 	}
 	resp := &rollcallv1.GetServiceResponse{
-		Service: v.Service, Revision: v.Revision, Policy: policy, Stale: staleness(v.StaleSince, v.StaleErr),
+		Service: v.Service, Revision: v.Revision, Policy: policy, Stale: message.Staleness(v.StaleSince, v.StaleErr),
 		Instances: make([]*rollcallv1.Instance, 0, len(v.Instances)),
 	}
 	for _, i := range v.Instances {
-		resp.Instances = append(resp.Instances, Instance(i))
+		resp.Instances = append(resp.Instances, message.Instance(i))
 	}
 	return resp, nil
 }
@@ -103,7 +104,7 @@ func (d *discovery) WaitForRevision(ctx context.Context, req *rollcallv1.WaitFor
 	if asked := req.GetTimeout(); asked != nil {
 		timeout = asked.AsDuration()
 		if asked.CheckValid() != nil || timeout <= 0 || timeout > time.Minute {
-			return nil, &rollcall.InvalidError{Field: "timeout", Value: text(asked.String()), Rule: "a timeout is more than 0, at most a minute"}
+			return nil, &rollcall.InvalidError{Field: "timeout", Value: message.Text(asked.String()), Rule: "a timeout is more than 0, at most a minute"}
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

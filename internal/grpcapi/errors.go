@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 
 	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 // Domain is that of the reasons in a status's ErrorInfo.
@@ -70,7 +71,7 @@ func StatusOf(err error) *status.Status {
 	if bad := violations(err); len(bad) > 0 {
 		details = append(details, &errdetails.BadRequest{FieldViolations: bad})
 	}
-	s := status.New(code, text(err.Error()))
+	s := status.New(code, message.Text(err.Error()))
 	if with, err := s.WithDetails(details...); err == nil {
 		return with
 	}
@@ -81,7 +82,7 @@ func StatusOf(err error) *status.Status {
 func violations(err error) []*errdetails.BadRequest_FieldViolation {
 	switch e := err.(type) {
 	case *rollcall.InvalidError:
-		return []*errdetails.BadRequest_FieldViolation{{Field: text(fieldOf(e.Field)), Description: text(e.Value + ": " + e.Rule)}}
+		return []*errdetails.BadRequest_FieldViolation{{Field: message.Text(fieldOf(e.Field)), Description: message.Text(e.Value + ": " + e.Rule)}}
 	case interface{ Unwrap() []error }:
 		var all []*errdetails.BadRequest_FieldViolation
 		for _, one := range e.Unwrap() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 func FuzzPageToken(f *testing.F) {
@@ -58,13 +59,13 @@ func FuzzRequests(f *testing.F) {
 	}
 	add(0, &rollcallv1.ListServicesRequest{Prefix: "a", Labels: []string{"zone=a", "team=b"}, PageSize: 5, PageToken: "e30"})
 	p := rollcall.Policy{Retry: &rollcall.Retry{Attempts: 3}, Reason: "why"}
-	policy, err := Policy(&p)
+	policy, err := message.Policy(&p)
 	if err != nil {
 		f.Fatal(err)
 	}
 	add(1, policy)
 	add(2, &rollcallv1.Override{Drain: true, Reason: "why"})
-	add(3, Instance(&rollcall.Instance{ID: "i", Addr: "a:1", Metadata: map[string]string{"a": "b"}}))
+	add(3, message.Instance(&rollcall.Instance{ID: "i", Addr: "a:1", Metadata: map[string]string{"a": "b"}}))
 	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
 		switch kind % 4 {
 		case 0:
@@ -84,7 +85,7 @@ func FuzzRequests(f *testing.F) {
 			if proto.Unmarshal(data, m) != nil {
 				return
 			}
-			p, err := PolicyOf(m)
+			p, err := message.PolicyOf(m)
 			if err != nil {
 				if StatusOf(err).Code().String() != "InvalidArgument" {
 					t.Errorf("a bad policy is refused with %v", err)
@@ -97,13 +98,13 @@ func FuzzRequests(f *testing.F) {
 		case 2:
 			m := &rollcallv1.Override{}
 			if proto.Unmarshal(data, m) == nil {
-				o := OverrideOf(m)
-				_ = Override(&o)
+				o := message.OverrideOf(m)
+				_ = message.Override(&o)
 			}
 		case 3:
 			m := &rollcallv1.Instance{}
 			if proto.Unmarshal(data, m) == nil {
-				if _, err := proto.Marshal(Instance(InstanceOf(m))); err != nil {
+				if _, err := proto.Marshal(message.Instance(message.InstanceOf(m))); err != nil {
 					t.Error(err)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 // registration is the RegistrationService: "I am here" for programs without the library.
@@ -68,7 +69,7 @@ func (s *registration) register(ctx context.Context, req *rollcallv1.RegisterReq
 func asWritten(r *rollcall.Registration) *rollcallv1.Instance {
 	i := r.Instance()
 	i.Revision = r.Revision()
-	return Instance(&i)
+	return message.Instance(&i)
 }
 
 func newToken() string {
@@ -95,7 +96,7 @@ func registrant(i *rollcallv1.Instance) (rollcall.Instance, error) {
 	if i == nil {
 		return rollcall.Instance{}, &rollcall.InvalidError{Field: "instance", Value: "none", Rule: "there is an instance to register"}
 	}
-	return Requested(i), nil
+	return message.Requested(i), nil
 }
 
 func (s *registration) Heartbeat(ctx context.Context, req *rollcallv1.HeartbeatRequest) (*rollcallv1.HeartbeatResponse, error) {

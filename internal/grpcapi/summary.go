@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 // WatchServices implements rollcall.v1.
@@ -57,7 +58,7 @@ func (s *services) next(ctx context.Context) (func() (news, broken bool), error)
 func (s *services) end() { s.watcher.Close() }
 
 func (s *services) apply(o *rollcall.Overview) (news, broken bool) {
-	stale := staleness(o.StaleSince, o.StaleErr)
+	stale := message.Staleness(o.StaleSince, o.StaleErr)
 	turned := !proto.Equal(stale, s.stale)
 	if o.Complete {
 		clear(s.known)
@@ -126,8 +127,8 @@ func summaryOf(v *rollcall.View, wanted labels) *rollcallv1.ServiceSummary {
 			continue
 		}
 		s.Instances++
-		s.Zones[text(i.Zone)]++
-		s.Versions[text(i.Version)]++
+		s.Zones[message.Text(i.Zone)]++
+		s.Versions[message.Text(i.Version)]++
 		switch {
 		case i.Suspect:
 			s.Suspect++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/message"
 )
 
 // A teller remembers the changes of this many states, unless they are more than so many updates; of one at least. Whoever missed more
@@ -24,7 +25,7 @@ func (d *discovery) Watch(req *rollcallv1.WatchRequest, stream grpc.ServerStream
 		return err
 	}
 	if req.GetRevision() < 0 {
-		return &rollcall.InvalidError{Field: "revision", Value: text(req.String()), Rule: "a revision is 0 (none) or more"}
+		return &rollcall.InvalidError{Field: "revision", Value: message.Text(req.String()), Rule: "a revision is 0 (none) or more"}
 	}
 	h, err := a.join(topic{name: req.GetService()}, func() teller {
 		return &instances{service: req.GetService(), watcher: a.reg.Watch(req.GetService())}
@@ -141,7 +142,7 @@ func (i *instances) end() { i.watcher.Close() }
 func (i *instances) apply(v *rollcall.View) (broken bool) {
 	if i.view == nil || i.view.Policy != v.Policy {
 		// A policy that cannot be written cannot have been read.
-		i.policy, _ = Policy(v.Policy)
+		i.policy, _ = message.Policy(v.Policy)
 	}
 	next := state{revision: v.Revision}
 	broken = i.view == nil || v.Reset
@@ -192,7 +193,7 @@ func (i *instances) find(revision int64, d digest) (ago uint64, found bool) {
 
 func (i *instances) message() *rollcallv1.WatchResponse {
 	return &rollcallv1.WatchResponse{
-		Revision: i.revision(), Policy: i.policy, Stale: staleness(i.view.StaleSince, i.view.StaleErr),
+		Revision: i.revision(), Policy: i.policy, Stale: message.Staleness(i.view.StaleSince, i.view.StaleErr),
 		Digest: uint64(i.ring[len(i.ring)-1].digest),
 	}
 }
@@ -202,7 +203,7 @@ func (i *instances) snapshot(reset bool) proto.Message {
 	m.Snapshot, m.Reset_ = true, reset
 	m.Updates = make([]*rollcallv1.Update, 0, len(i.view.Instances))
 	for _, one := range i.view.Instances {
-		m.Updates = append(m.Updates, Update(rollcall.Update{Op: rollcall.Add, Instance: one}))
+		m.Updates = append(m.Updates, message.Update(rollcall.Update{Op: rollcall.Add, Instance: one}))
 	}
 	return m
 }
@@ -213,7 +214,7 @@ func (i *instances) since(states uint64) proto.Message {
 	}
 	m := i.message()
 	for _, u := range merged(i.ring[len(i.ring)-int(states):]) {
-		m.Updates = append(m.Updates, Update(u))
+		m.Updates = append(m.Updates, message.Update(u))
 	}
 	return m
 }

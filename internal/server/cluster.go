@@ -32,27 +32,84 @@ var versionFloor = [3]int{3, 6, 14}
 
 // cluster is an existing etcd cluster.
 type cluster struct {
+	cfg       Config
 	client    *clientv3.Client
 	endpoints []string
 	key       string // what probes read; that it exists, or may be read, does not matter
 	logger    *slog.Logger
+	lowest    string // version
 }
 
-// runCluster checks that the cluster is there and holds on to it until ctx ends.
-func runCluster(ctx context.Context, cfg Config, ready func(Info)) error {
-	client, err := clientv3.New(rollcall.ClientConfig(cfg.Etcd...))
-	if err != nil {
-		return fmt.Errorf("make an etcd client: %w", err)
+// openCluster checks that the cluster is there. With snapshots it may also be away.
+func openCluster(ctx context.Context, cfg Config) (store, error) {
+	c := &cluster{cfg: cfg, endpoints: cfg.Etcd, key: cmp.Or(cfg.Prefix, rollcall.DefaultPrefix), logger: cfg.Logger}
+	err := c.connect(ctx)
+	if err == nil {
+		err = c.await(ctx)
 	}
-	defer func() { _ = client.Close() }()
-	c := &cluster{client: client, endpoints: cfg.Etcd, key: cmp.Or(cfg.Prefix, rollcall.DefaultPrefix), logger: cfg.Logger}
+	if errors.Is(err, rollcall.ErrUnreachable) && ctx.Err() == nil && cfg.SnapshotDir != "" {
+		c.logger.Warn("etcd does not answer; starting with what was known", slog.String("dir", cfg.SnapshotDir), slog.Any("err", err))
+		return c, nil
+	}
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	c.lowest = c.version(ctx)
+	return c, nil
+}
 
-	if err := c.await(ctx); err != nil {
+// connect makes the client that probes. With a user that is a login, which waits for an answer; when there is none the client is
+// nobody's, and that it is refused will be answer enough.
+func (c *cluster) connect(ctx context.Context) error {
+	config, err := c.config()
+	if err != nil {
 		return err
 	}
-	ready(Info{Endpoints: cfg.Etcd, Version: c.version(ctx), Prefix: cfg.Prefix})
+	config.Context, config.DialTimeout = ctx, clusterPatience
+	since := time.Now()
+	c.client, err = clientv3.New(config)
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		if err != nil {
+			return fmt.Errorf("make an etcd client: %w", err)
+		}
+		return nil
+	}
+	silent := &rollcall.UnreachableError{Endpoints: c.endpoints, Since: since, Last: err, Err: context.DeadlineExceeded}
+	config.Username, config.Password = "", ""
+	if c.client, err = clientv3.New(config); err != nil {
+		return fmt.Errorf("make an etcd client: %w", err)
+	}
+	silent.Last = c.why(silent.Last)
+	return silent
+}
+
+func (c *cluster) info() Info {
+	return Info{Endpoints: c.endpoints, Version: c.lowest, Prefix: c.cfg.Prefix}
+}
+
+func (c *cluster) config() (clientv3.Config, error) {
+	cfg := rollcall.ClientConfig(c.endpoints...)
+	cfg.Username, cfg.Password = c.cfg.EtcdUser, c.cfg.EtcdPassword
+	if c.cfg.EtcdTLS == (Files{}) {
+		return cfg, nil
+	}
+	var err error
+	cfg.TLS, err = c.cfg.EtcdTLS.client()
+	return cfg, err
+}
+
+func (c *cluster) wait(ctx context.Context) error {
 	c.follow(ctx)
 	return nil
+}
+
+func (c *cluster) moveOn() {} // its leader is nothing of ours
+
+func (c *cluster) stop() {
+	if c.client != nil {
+		_ = c.client.Close()
+	}
 }
 
 // await waits for a first answer.

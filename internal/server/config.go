@@ -2,47 +2,54 @@ package server
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
+	"context"
 	"log/slog"
-	"net"
-	"net/netip"
-	"net/url"
-	"strconv"
-	"strings"
+	"net/http"
 	"time"
 
-	"github.com/rollcall-io/rollcall"
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
-// What a Config that names nothing gets, and the limits of what it may name.
+// What a Config that names nothing gets, what the command line puts in its place, and the limits of what it may name.
 const (
-	DefaultDataDir    = "./rollcall.data"
-	DefaultClientURL  = "http://127.0.0.1:2379"
-	DefaultHistory    = 24 * time.Hour
-	DefaultQuotaBytes = 2 << 30
+	DefaultDataDir     = "./rollcall.data"
+	DefaultClientURL   = "http://127.0.0.1:2379"
+	DefaultHistory     = 24 * time.Hour
+	DefaultQuotaBytes  = 2 << 30
+	DefaultGRPCListen  = "127.0.0.1:7051"
+	DefaultHTTPListen  = "127.0.0.1:7052"
+	DefaultStopTimeout = 10 * time.Second
 
 	minHistory    = time.Minute
 	minQuotaBytes = 16 << 20
+	minAge        = 10 * time.Second
 )
 
-// Config says what [Run] runs. Its zero value is the default server: an embedded etcd on loopback.
+// Config says what [Run] runs. Its zero value is an embedded etcd on loopback, and nothing that serves the registry on it.
 type Config struct {
 	// Etcd are the endpoints, host:port or URLs, of an existing etcd cluster. With any of them nothing is embedded, and
-	// DataDir, ClientURL, History, QuotaBytes and Insecure count for nothing.
+	// what is said below to be the embedded etcd's counts for nothing.
 	Etcd []string
+
+	// EtcdTLS is how to speak to an existing cluster: the authority that its certificates are from, for https:// endpoints
+	// (without one, those that the system trusts), and our own certificate, for a cluster that wants one.
+	EtcdTLS Files
+
+	// EtcdUser and EtcdPassword are what an existing cluster with authentication knows us by.
+	EtcdUser, EtcdPassword string
 
 	// DataDir is where the embedded etcd keeps its data, created with mode 0700 when it is missing. One server at a time
 	// may use it. The default is DefaultDataDir.
 	DataDir string
 
-	// ClientURL is where the embedded etcd serves its clients: http://host:port, the host an IP or "localhost". With
-	// port 0 it is a free port, see [Info]. The default is DefaultClientURL.
+	// ClientURL is where the embedded etcd serves its clients: http://host:port or, with ClientTLS, https://host:port, the
+	// host an IP or "localhost". With port 0 it is a free port, see [Info]. The default is DefaultClientURL.
 	ClientURL string
 
-	// Insecure allows a ClientURL that other machines reach. Whoever reaches it may read and change everything.
-	Insecure bool
+	// ClientTLS is the certificate that the embedded etcd shows its clients, and the authority that theirs must be from. The
+	// server itself is one of them, by the same certificate, which must so be good for servers and clients.
+	ClientTLS Files
 
 	// History is how far back the embedded etcd remembers every change, at least 1 minute; what is older is compacted
 	// away now and then, at the latest an hour after. 0 means DefaultHistory.
@@ -52,11 +59,81 @@ type Config struct {
 	// until it is compacted and defragmented. etcd advises against more than 8 GiB and warns. 0 means DefaultQuotaBytes.
 	QuotaBytes int64
 
-	// Prefix is where the registry's keys lie, as in [rollcall.WithPrefix]; "" is no default but the flat layout.
+	// Cluster are the members of which the embedded etcd is one, the one called Name; the same on every server. Without any
+	// it is alone, and has no listener for others.
+	Cluster []Member
+	Name    string
+
+	// Join is for a member without data that was added to a cluster that runs, see [ReplaceMember]; else one without data
+	// makes a new cluster with the others. For a member with data it counts for nothing.
+	Join bool
+
+	// PeerListen is where the other members reach this one, host:port, when it is not the address in its own URL in
+	// Cluster, which may be a name. The default is that.
+	PeerListen string
+
+	// PeerTLS is this member's certificate, good for servers and clients, and the authority that the others' must be from. Off
+	// loopback there is no cluster without it.
+	PeerTLS Files
+
+	// Prefix is where the registry's keys lie, as in [rollcall.WithPrefix]. "" is no default but the flat layout, on which a
+	// server can serve nothing but etcd.
 	Prefix string
+
+	// SnapshotDir keeps what was last known, as in [rollcall.WithSnapshotDir]: with it a server on an existing cluster also starts
+	// while that does not answer. The default is "": none.
+	SnapshotDir string
+
+	// GRPCListen and HTTPListen are where the API is served, host:port, with port 0 on a free port; "" serves none.
+	GRPCListen, HTTPListen string
+
+	// PprofListen is where profiles are to be had by HTTP, host:port; they tell much, and cost something. "" serves none.
+	PprofListen string
+
+	// TLS is the certificate of GRPCListen and HTTPListen, and, if it has an authority, the one that a client's certificate must be
+	// from. Its files are read again when they change.
+	TLS Files
+
+	// Insecure allows what listens where other machines reach it without asking them who they are: ClientURL, GRPCListen,
+	// HTTPListen and PprofListen, not the cluster's peers.
+	Insecure bool
+
+	// Hosts are the names, without ports, under which HTTP may be asked for, beside localhost and addresses. Without any, a listener
+	// on loopback is asked for under no other name, and another one under every name.
+	Hosts []string
+
+	// Origins are those of web pages, such as https://ops.example, that may use HTTP from a browser, beside the server's own.
+	Origins []string
+
+	// MaxConnectionAge ends a gRPC connection after that time, ±10 %, at least 10 s, so that clients spread over servers that were added;
+	// streams on it have half a minute to move. 0 means never.
+	MaxConnectionAge time.Duration
+
+	// StopTimeout is what calls under way have to finish when the server stops. 0 means DefaultStopTimeout.
+	StopTimeout time.Duration
+
+	// Guard decides who may do what; the zero Guard lets everybody.
+	Guard Guard
+
+	// Version and Revision are the program's, for whoever asks.
+	Version, Revision string
 
 	// Logger receives what an operator should know, etcd's own warnings among it; nil logs nothing.
 	Logger *slog.Logger
+}
+
+// Guard stands before every call of the API. gRPC and HTTP come to the same interceptors: an HTTP request is a gRPC call in this
+// process, whose metadata says who sent it. A nil part does nothing.
+type Guard struct {
+	Unary  grpc.UnaryServerInterceptor
+	Stream grpc.StreamServerInterceptor
+
+	// Author returns who makes a call, by the context that the interceptors gave it; "" when that is not known.
+	Author func(context.Context) string
+
+	// Metadata says of an HTTP request what the interceptors are to know of its sender, under keys that no client can set. Inside,
+	// [FromHTTP] tells such a call from one that came by the network.
+	Metadata func(*http.Request) metadata.MD
 }
 
 // withDefaults returns c with what it leaves out filled in.
@@ -65,81 +142,12 @@ func (c Config) withDefaults() Config {
 	c.ClientURL = cmp.Or(c.ClientURL, DefaultClientURL)
 	c.History = cmp.Or(c.History, DefaultHistory)
 	c.QuotaBytes = cmp.Or(c.QuotaBytes, DefaultQuotaBytes)
+	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }
 
-// Validate returns all that is wrong with c, joined, each a [*rollcall.InvalidError]; nil when nothing is.
-func (c Config) Validate() error {
-	c = c.withDefaults()
-	if len(c.Etcd) > 0 {
-		return errors.Join(append(c.validateEtcd(), c.validatePrefix())...)
-	}
-	return errors.Join(c.validateClientURL(), c.validateHistory(), c.validateQuota(), c.validatePrefix())
-}
-
-func invalid(field string, value any, rule string) error {
-	return &rollcall.InvalidError{Field: "Config." + field, Value: fmt.Sprintf("%v", value), Rule: rule}
-}
-
-func (c Config) validateEtcd() []error {
-	var errs []error
-	for i, endpoint := range c.Etcd {
-		hostPort := endpoint
-		if u, err := url.Parse(endpoint); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Path == "" {
-			hostPort = u.Host
-		}
-		if host, port, err := net.SplitHostPort(hostPort); err != nil || host == "" || strings.Contains(hostPort, "/") || !validPort(port) || port == "0" {
-			errs = append(errs, invalid(fmt.Sprintf("Etcd[%d]", i), strconv.Quote(endpoint), "an endpoint is host:port, http://host:port or https://host:port"))
-		}
-	}
-	return errs
-}
-
-func (c Config) validateClientURL() error {
-	u, err := url.Parse(c.ClientURL)
-	if err != nil || u.Scheme != "http" || u.Path != "" || u.RawQuery != "" || u.User != nil || !validPort(u.Port()) {
-		return invalid("ClientURL", strconv.Quote(c.ClientURL), "a client URL is http://host:port with nothing after it")
-	}
-	if u.Hostname() == "localhost" {
-		return nil
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return invalid("ClientURL", strconv.Quote(c.ClientURL), `the host to listen on is an IP address or "localhost"`)
-	}
-	if !ip.IsLoopback() && !c.Insecure {
-		return invalid("ClientURL", strconv.Quote(c.ClientURL), "a server without authentication listens on loopback only, such as 127.0.0.1, unless it is told otherwise (--insecure)")
-	}
-	return nil
-}
-
-func validPort(port string) bool {
-	_, err := strconv.ParseUint(port, 10, 16)
-	return err == nil
-}
-
-func (c Config) validateHistory() error {
-	if c.History < minHistory {
-		return invalid("History", c.History, fmt.Sprintf("a history is at least %v", minHistory))
-	}
-	return nil
-}
-
-func (c Config) validateQuota() error {
-	if c.QuotaBytes < minQuotaBytes {
-		return invalid("QuotaBytes", c.QuotaBytes, fmt.Sprintf("a quota is at least %d bytes, 16 MiB", minQuotaBytes))
-	}
-	return nil
-}
-
-// validatePrefix asks the library, whose rule it is. Open looks at its options first; without endpoints it opens nothing.
-func (c Config) validatePrefix() error {
-	_, err := rollcall.Open(clientv3.Config{}, rollcall.WithPrefix(c.Prefix))
-	if e, ok := errors.AsType[*rollcall.InvalidError](err); ok && e.Field == "prefix" {
-		return invalid("Prefix", e.Value, e.Rule)
-	}
-	return nil
-}
+// serves reports whether there is anything to serve beside etcd.
+func (c Config) serves() bool { return c.GRPCListen != "" || c.HTTPListen != "" }

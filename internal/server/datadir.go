@@ -50,4 +50,8 @@ func openDataDir(path string) (*dataDir, error) {
 }
 
 // close gives the directory free. The system would, too, when the process ends.
-func (d *dataDir) close() { _ = d.lock.Close() }
+func (d *dataDir) close() {
+	if d != nil {
+		_ = d.lock.Close()
+	}
+}

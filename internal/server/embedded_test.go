@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -27,7 +26,7 @@ func TestSettingsReachEtcd(t *testing.T) {
 		{"as configured", Config{History: 90 * time.Minute, QuotaBytes: 64 << 20}, 90 * time.Minute, 64 << 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			etcd, err := startEtcd(t.Context(), etcdConfig(tt.cfg.withDefaults(), t.TempDir(), addr), slog.New(slog.DiscardHandler))
+			etcd, err := startEtcd(t.Context(), tt.cfg.withDefaults(), etcdConfig(tt.cfg.withDefaults(), t.TempDir(), addr))
 			if err != nil {
 				t.Fatal(err)
 			}

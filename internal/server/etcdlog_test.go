@@ -56,7 +56,7 @@ func TestAHealthyEtcdHasNothingToSayAboveDebug(t *testing.T) {
 			t.Fatal(err)
 		}
 		logger, out := textLogger(slog.LevelDebug)
-		etcd, err := startEtcd(t.Context(), etcdConfig(Config{}.withDefaults(), dir, addr), logger)
+		etcd, err := startEtcd(t.Context(), Config{Logger: logger}.withDefaults(), etcdConfig(Config{}.withDefaults(), dir, addr))
 		if err != nil {
 			t.Fatal(err)
 		}

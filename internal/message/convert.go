@@ -1,7 +1,9 @@
-package grpcapi
+// Package message turns the library's words into those of rollcall.v1 and back, for servers and for clients of servers.
+package message
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"math"
 	"strings"
@@ -19,10 +21,10 @@ import (
 // from being encoded, so that text becomes UTF-8 and times that there cannot be are left out.
 func Instance(i *rollcall.Instance) *rollcallv1.Instance {
 	m := &rollcallv1.Instance{
-		Id: text(i.ID), Addr: text(i.Addr), Addrs: texts(i.Addrs), Metadata: texts(i.Metadata), Zone: text(i.Zone), Version: text(i.Version),
-		Weight: number(i.Weight), State: text(string(i.State)),
-		EffectiveState: text(string(i.EffectiveState())), EffectiveWeight: number(i.EffectiveWeight()),
-		Suspect: i.Suspect, Registered: moment(i.Registered), Incarnation: text(i.Incarnation),
+		Id: Text(i.ID), Addr: Text(i.Addr), Addrs: texts(i.Addrs), Metadata: texts(i.Metadata), Zone: Text(i.Zone), Version: Text(i.Version),
+		Weight: number(i.Weight), State: Text(string(i.State)),
+		EffectiveState: Text(string(i.EffectiveState())), EffectiveWeight: number(i.EffectiveWeight()),
+		Suspect: i.Suspect, Registered: moment(i.Registered), Incarnation: Text(i.Incarnation),
 		Revision: i.Revision, CreateRevision: i.CreateRevision,
 	}
 	if i.Override != nil {
@@ -75,10 +77,21 @@ func Update(u rollcall.Update) *rollcallv1.Update {
 	return &rollcallv1.Update{Op: ops[u.Op], Instance: Instance(u.Instance), Expired: u.Expired}
 }
 
+// UpdateOf returns a change that a server told of. What was there before a message does not say.
+func UpdateOf(m *rollcallv1.Update) rollcall.Update {
+	u := rollcall.Update{Instance: InstanceOf(m.GetInstance()), Expired: m.GetExpired()}
+	for op, said := range ops {
+		if said == m.GetOp() {
+			u.Op = op
+		}
+	}
+	return u
+}
+
 // Override returns an operator's decision as the API has it.
 func Override(o *rollcall.Override) *rollcallv1.Override {
 	return &rollcallv1.Override{
-		Drain: o.Drain, Weight: number(o.Weight), Reason: text(o.Reason), Author: text(o.Author),
+		Drain: o.Drain, Weight: number(o.Weight), Reason: Text(o.Reason), Author: Text(o.Author),
 		Since: moment(o.Since), Until: moment(o.Until), Revision: o.Revision,
 	}
 }
@@ -120,25 +133,26 @@ func PolicyOf(m *rollcallv1.Policy) (rollcall.Policy, error) {
 	switch {
 	case err == nil:
 		p.Revision = m.GetRevision()
-	case len(violations(err)) == 0:
+	case !errors.Is(err, rollcall.ErrInvalid):
 		err = refuse(err.Error())
 	}
 	return p, err
 }
 
-// staleness returns how old an answer is; nil when it is current.
-func staleness(since time.Time, why error) *rollcallv1.Staleness {
+// Staleness returns how old an answer is; nil when it is current.
+func Staleness(since time.Time, why error) *rollcallv1.Staleness {
 	if since.IsZero() {
 		return nil
 	}
 	s := &rollcallv1.Staleness{Since: moment(since)}
 	if why != nil {
-		s.Reason = text(why.Error())
+		s.Reason = Text(why.Error())
 	}
 	return s
 }
 
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+// Text returns text as UTF-8, which a message must be: others write instances, too.
+func Text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 func texts(m map[string]string) map[string]string {
 	if m == nil {
@@ -146,7 +160,7 @@ func texts(m map[string]string) map[string]string {
 	}
 	valid := make(map[string]string, len(m))
 	for k, v := range m {
-		valid[text(k)] = text(v)
+		valid[Text(k)] = Text(v)
 	}
 	return valid
 }

@@ -1,4 +1,4 @@
-package grpcapi
+package message
 
 import (
 	"encoding/json"

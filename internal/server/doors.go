@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"net"
+)
+
+// doors are the addresses where the front is entered, taken before anything else is begun.
+type doors struct {
+	grpc, http, pprof net.Listener // nil for those that are not wanted
+	secure            bool         // gRPC and HTTP by TLS
+}
+
+func openDoors(ctx context.Context, cfg Config) (*doors, error) {
+	d := &doors{secure: cfg.TLS.Cert != ""}
+	for _, door := range []struct {
+		addr, flag string
+		l          *net.Listener
+	}{
+		{cfg.GRPCListen, "--grpc-listen", &d.grpc},
+		{cfg.HTTPListen, "--http-listen", &d.http},
+		{cfg.PprofListen, "--pprof-listen", &d.pprof},
+	} {
+		if door.addr == "" {
+			continue
+		}
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", door.addr)
+		if err != nil {
+			d.close()
+			return nil, &PortError{Addr: door.addr, Flag: door.flag + " host:port", Err: err}
+		}
+		*door.l = l
+	}
+	return d, nil
+}
+
+// close closes those that nobody serves; who serves one closes it.
+func (d *doors) close() {
+	for _, l := range []net.Listener{d.grpc, d.http, d.pprof} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// info adds the doors, with their real ports.
+func (d *doors) info(i Info) Info {
+	scheme := "http://"
+	if d.secure {
+		scheme = "https://"
+	}
+	if d.grpc != nil {
+		i.GRPC = d.grpc.Addr().String()
+	}
+	if d.http != nil {
+		i.HTTP = scheme + d.http.Addr().String()
+	}
+	if d.pprof != nil {
+		i.Pprof = "http://" + d.pprof.Addr().String() + "/debug/pprof/"
+	}
+	return i
+}

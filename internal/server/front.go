@@ -1,0 +1,181 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/grpcapi"
+	"github.com/rollcall-io/rollcall/internal/httpapi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// front is what stands before the store: the registry, and who serves it. A part that the configuration does not want is nil.
+type front struct {
+	cfg    Config
+	etcd   store
+	failed chan error // of a listener that no longer works; closed when none is left
+
+	registry *rollcall.Registry
+	api      *grpcapi.API
+	leaving  *leaving
+	health   *health.Server
+	outer    *grpc.Server     // for the network
+	inner    *grpc.Server     // for HTTP, in this process
+	conn     *grpc.ClientConn // to inner
+	web      *httpapi.API
+	http     *http.Server
+	pprof    *http.Server
+
+	listed   atomic.Bool // the registry has been told of everything
+	stopping atomic.Bool
+	listing  sync.WaitGroup
+	serving  sync.WaitGroup
+}
+
+// openFront begins to serve at the doors.
+func openFront(cfg Config, etcd store, d *doors) (*front, error) {
+	f := &front{cfg: cfg, etcd: etcd, failed: make(chan error, 4), leaving: newLeaving()}
+	if cfg.serves() {
+		if err := f.build(); err != nil {
+			f.stop()
+			return nil, err
+		}
+	}
+	if d.grpc != nil {
+		f.serve("gRPC", func() error { return f.outer.Serve(d.grpc) })
+	}
+	if d.http != nil {
+		f.serve("HTTP", func() error {
+			if d.secure {
+				return f.http.ServeTLS(d.http, "", "")
+			}
+			return f.http.Serve(d.http)
+		})
+	}
+	if d.pprof != nil {
+		f.pprof = newPprof(cfg)
+		f.serve("pprof", func() error { return f.pprof.Serve(d.pprof) })
+	}
+	return f, nil
+}
+
+// build makes everything, and serves nobody yet but HTTP's own calls.
+func (f *front) build() error {
+	var certs *certificates
+	if f.cfg.TLS.Cert != "" {
+		var err error
+		if certs, err = newCertificates(f.cfg.TLS, f.cfg.Logger); err != nil {
+			return err
+		}
+	}
+	if err := f.openRegistry(); err != nil {
+		return err
+	}
+	f.api = grpcapi.New(f.registry, grpcapi.Config{Logger: f.cfg.Logger, Author: f.cfg.Guard.Author})
+	f.health = health.NewServer()
+	f.outer = f.newGRPC(append(networkOptions(f.cfg, certs), f.leaving.option())...)
+	f.inner = f.newGRPC(insideOptions()...)
+	f.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+	f.listing.Go(f.awaitListed)
+
+	pipe := bufconn.Listen(pipeSize)
+	f.serve("HTTP's own calls", func() error { return f.inner.Serve(pipe) })
+	var err error
+	if f.conn, err = dialInside(pipe); err != nil {
+		return err
+	}
+	return f.buildHTTP(certs)
+}
+
+// openRegistry opens a registry that follows everything.
+func (f *front) openRegistry() error {
+	config, err := f.etcd.config()
+	if err != nil {
+		return err
+	}
+	opts := []rollcall.Option{rollcall.WithPrefix(f.cfg.Prefix), rollcall.WithFollowAll(), rollcall.WithLogger(f.cfg.Logger), rollcall.WithZone("")}
+	if f.cfg.SnapshotDir != "" {
+		opts = append(opts, rollcall.WithSnapshotDir(f.cfg.SnapshotDir))
+	}
+	f.registry, err = rollcall.Open(config, opts...)
+	return err
+}
+
+// awaitListed says that we are well as soon as etcd, or a snapshot, has told of everything.
+func (f *front) awaitListed() {
+	everything := f.registry.WatchServices()
+	defer everything.Close()
+	if _, err := everything.Next(f.leaving.ctx); err != nil {
+		return // stopped
+	}
+	f.listed.Store(true)
+	if f.leaving.ctx.Err() == nil {
+		f.setHealth(healthpb.HealthCheckResponse_SERVING)
+	}
+}
+
+// setHealth sets the status of the server and of every service on it. After a shutdown of health it changes nothing.
+func (f *front) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
+	f.health.SetServingStatus("", status)
+	for service := range f.outer.GetServiceInfo() {
+		f.health.SetServingStatus(service, status)
+	}
+}
+
+// ready is what /readyz tells. That etcd is away does not make us unready: what is known is served, and all servers at once miss it.
+func (f *front) ready() []httpapi.Check {
+	checks := []httpapi.Check{{Name: "registry", Err: nil}, {Name: "stopping", Err: nil}}
+	if !f.listed.Load() {
+		checks[0].Err = errors.New("etcd has not told of everything yet")
+	}
+	if f.stopping.Load() {
+		checks[1].Err = errors.New("the server is about to stop")
+	}
+	return checks
+}
+
+// serve runs a server until it is stopped. One that ends by itself ends us all.
+func (f *front) serve(name string, run func() error) {
+	f.serving.Go(func() {
+		err := run()
+		if f.stopping.Load() || err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, grpc.ErrServerStopped) {
+			return
+		}
+		f.cfg.Logger.Error("a listener has failed", slog.String("listener", name), slog.Any("err", err))
+		f.failed <- fmt.Errorf("serve %s: %w", name, err)
+	})
+}
+
+// newGRPC makes a gRPC server with all services on it. The guard comes before everything else.
+func (f *front) newGRPC(opts ...grpc.ServerOption) *grpc.Server {
+	var own []grpc.ServerOption
+	own = append(own, opts...)
+	own = append(own, f.cfg.Guard.options()...)
+	own = append(own, f.api.ServerOptions()...)
+	s := grpc.NewServer(own...)
+	f.api.Register(s)
+	registerCommon(s, f.health)
+	return s
+}
+
+func (f *front) buildHTTP(certs *certificates) error {
+	var err error
+	f.web, err = httpapi.New(httpapi.Config{
+		Conn: f.conn, Metadata: f.cfg.Guard.Metadata, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
+		Gatherers: gatherers(f), Hosts: f.cfg.Hosts, Origins: f.cfg.Origins, MaxWatches: maxStreams, Logger: f.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	f.http = newHTTP(f.cfg, f.web, certs)
+	return nil
+}
