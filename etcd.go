@@ -131,6 +131,9 @@ func (r *etcd) lookup(ctx context.Context, service string) (*View, error) {
 
 // lookUpKnown is Lookup from memory.
 func (r *etcd) lookUpKnown(ctx context.Context, service string) (*View, error) {
+	if v := r.all.lookUp(service); v != nil {
+		return v, nil
+	}
 	w := r.Watch(service)
 	defer w.Close()
 	v, err := w.Next(ctx)

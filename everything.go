@@ -158,6 +158,26 @@ func (e *everything) feedLocked(service string) *feed {
 	return f
 }
 
+// lookUp returns a service as it is known, without making anything for a name that nobody has registered: anybody may ask for any name.
+// Nil: it is to be waited for.
+func (e *everything) lookUp(service string) *View {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.r.mu.Lock()
+	f := e.r.feeds[service]
+	e.r.mu.Unlock()
+	switch {
+	case f != nil:
+		return f.shown()
+	case e.at.Revision == 0:
+		return nil
+	}
+	if _, known := e.r.control.of(service); !known {
+		return nil
+	}
+	return &View{Service: service, Revision: e.at.Revision, StaleSince: e.since, StaleErr: e.err}
+}
+
 // feed returns a service's feed, for one more user if it is one. A service that etcd holds nothing of is empty as soon as etcd has told of
 // any.
 func (e *everything) feed(service string, user bool) (*feed, error) {
@@ -300,6 +320,33 @@ func (r *Registry) Reach(ctx context.Context, revision int64) error {
 		}
 		if ctx.Err() != nil || r.ctx.Err() != nil {
 			return fmt.Errorf("reach revision %d: %w", revision, cmp.Or(context.Cause(ctx), ErrClosed))
+		}
+	}
+}
+
+// Seen returns when what this registry tells contains an instance's write of a revision: like [Registry.Reach], but for instances only,
+// and without a question to etcd. It is for whoever has just registered by this registry.
+func (r *Registry) Seen(ctx context.Context, revision int64) error {
+	if err := r.checkAll(); err != nil {
+		return fmt.Errorf("see revision %d: %w", revision, err)
+	}
+	e := r.everything()
+	for {
+		e.touching.Lock()
+		changed := e.changed
+		e.touching.Unlock()
+		e.mu.Lock()
+		at := e.at.Revision
+		e.mu.Unlock()
+		if at >= revision {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-r.ctx.Done():
+			return fmt.Errorf("see revision %d: %w", revision, ErrClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("see revision %d: %w", revision, context.Cause(ctx))
 		}
 	}
 }

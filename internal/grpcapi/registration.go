@@ -61,14 +61,17 @@ func (s *registration) register(ctx context.Context, req *rollcallv1.RegisterReq
 		return nil, nil, err
 	}
 	k := s.kept.keep(r, token)
-	written := asWritten(r)
+	written := s.asWritten(ctx, r)
 	return k, &rollcallv1.RegisterResponse{Instance: written, Token: token, Revision: written.GetRevision(), HeartbeatInterval: interval(ttl)}, nil
 }
 
-// asWritten returns the instance as it was last written.
-func asWritten(r *rollcall.Registration) *rollcallv1.Instance {
+// asWritten returns the instance as it was last written, once this server tells of that, too; not much later if it takes long.
+func (s *registration) asWritten(ctx context.Context, r *rollcall.Registration) *rollcallv1.Instance {
 	i := r.Instance()
 	i.Revision = r.Revision()
+	ctx, cancel := context.WithTimeout(ctx, catchUp)
+	defer cancel()
+	_ = s.reg.Seen(ctx, i.Revision)
 	return message.Instance(&i)
 }
 
@@ -172,7 +175,7 @@ func (s *registration) update(ctx context.Context, req *rollcallv1.UpdateRequest
 	if err != nil {
 		return nil, err
 	}
-	updated := asWritten(k.r)
+	updated := s.asWritten(ctx, k.r)
 	return &rollcallv1.UpdateResponse{Instance: updated, Revision: updated.GetRevision()}, nil
 }
 

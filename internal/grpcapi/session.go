@@ -165,7 +165,7 @@ func (n *session) tellEnd(k *keeping) {
 	}
 	st := StatusOf(err)
 	n.send(&rollcallv1.SessionResponse{Answer: &rollcallv1.SessionResponse_Ended{Ended: &rollcallv1.SessionEnded{
-		Service: k.service, Id: k.id, Code: int32(st.Code()), Message: st.Message(),
+		Service: k.service, Id: k.id, Code: int32(st.Code()), Message: st.Message(), Incarnation: k.r.Instance().Incarnation,
 	}}})
 }
 

@@ -31,7 +31,13 @@ type apiServer struct {
 
 func serveAPI(t testing.TB, etcd *etcdtest.Server, cfg grpcapi.Config, opts ...rollcall.Option) *apiServer {
 	t.Helper()
-	reg := open(t, etcd.Endpoint(), append(opts, rollcall.WithFollowAll())...)
+	return serveAPIAt(t, etcd.Endpoint(), cfg, opts...)
+}
+
+// serveAPIAt is serveAPI for an etcd that is reached at an address of one's choice.
+func serveAPIAt(t testing.TB, endpoint string, cfg grpcapi.Config, opts ...rollcall.Option) *apiServer {
+	t.Helper()
+	reg := open(t, endpoint, append(opts, rollcall.WithFollowAll())...)
 	api := grpcapi.New(reg, cfg)
 	srv := grpc.NewServer(api.ServerOptions()...)
 	api.Register(srv)

@@ -869,7 +869,9 @@ type SessionEnded struct {
 	// A code of gRPC: ABORTED when another registration has taken the id over.
 	Code int32 `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"`
 	// For people.
-	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Of the registration that has ended: the session may hold a later one of the same id.
+	Incarnation   string `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -932,6 +934,13 @@ func (x *SessionEnded) GetMessage() string {
 	return ""
 }
 
+func (x *SessionEnded) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 var File_rollcall_v1_registration_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_registration_proto_rawDesc = "" +
@@ -988,12 +997,13 @@ const file_rollcall_v1_registration_proto_rawDesc = "" +
 	"\x06answer\"<\n" +
 	"\fSessionError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"f\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x88\x01\n" +
 	"\fSessionEnded\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\x05R\x04code\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage2\xe0\x04\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\tR\vincarnation2\xe0\x04\n" +
 	"\x13RegistrationService\x12t\n" +
 	"\bRegister\x12\x1c.rollcall.v1.RegisterRequest\x1a\x1d.rollcall.v1.RegisterResponse\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/services/{service}/instances\x12\x86\x01\n" +
 	"\tHeartbeat\x12\x1d.rollcall.v1.HeartbeatRequest\x1a\x1e.rollcall.v1.HeartbeatResponse\":\x82\xd3\xe4\x93\x024:\x01*\"//v1/services/{service}/instances/{id}/heartbeat\x12s\n" +
