@@ -43,6 +43,7 @@ type serverCommand struct {
 
 	grpcListen, httpListen, pprofListen string
 	tls                                 server.Files
+	authz, authzTokens                  string
 	hosts, origins                      list
 	age, stopTimeout                    time.Duration
 	insecure                            bool
@@ -105,6 +106,8 @@ func (c *serverCommand) bind(cmd *cobra.Command) {
 	f.StringVar(&c.httpListen, "http-listen", server.DefaultHTTPListen, "`address` of the API over HTTP, host:port; \"\" for none")
 	f.StringVar(&c.pprofListen, "pprof-listen", "", "`address` of profiles over HTTP, host:port")
 	bindFiles(cmd, &c.tls, "tls", "of --grpc-listen and --http-listen")
+	f.StringVar(&c.authz, "authz", "", "`file` of rules: who may read, register, steer and administer what; without one everybody may do everything")
+	f.StringVar(&c.authzTokens, "authz-tokens", "", "`file` with the hashes of tokens, by which --authz knows those without a certificate")
 	f.Var(&c.hosts, "http-hosts", "`names` in requests' Host headers that are this server, beside localhost and addresses, comma separated")
 	f.Var(&c.origins, "http-origins", "`origins` of web pages that may use HTTP from a browser, such as https://ops.example, comma separated")
 	f.Var((*lasting)(&c.age), "max-connection-age", "after how long a gRPC connection is ended, ±10 %, at least 10s; 0 means never")
@@ -155,6 +158,7 @@ func (c *serverCommand) config(s settings) (server.Config, error) {
 		Name: c.name, Cluster: c.cluster, Join: c.state == stateExisting, PeerListen: c.peerListen, PeerTLS: c.peerTLS,
 		Prefix: c.prefix, SnapshotDir: c.snapshotDir,
 		GRPCListen: c.grpcListen, HTTPListen: c.httpListen, PprofListen: c.pprofListen, TLS: c.tls,
+		Authz: c.authz, AuthzTokens: c.authzTokens,
 		Hosts: c.hosts, Origins: c.origins, MaxConnectionAge: c.age, StopTimeout: c.stopTimeout, Insecure: c.insecure,
 		Version: version, Revision: revision,
 	}
@@ -208,6 +212,7 @@ var configSettings = map[string]string{
 	"Name": "name", "Cluster": "cluster", "Join": "cluster-state", "PeerListen": "peer-listen",
 	"PeerTLS.Cert": "peer-cert", "PeerTLS.Key": "peer-key", "PeerTLS.CA": "peer-ca",
 	"GRPCListen": "grpc-listen", "HTTPListen": "http-listen", "PprofListen": "pprof-listen",
+	"Authz": "authz", "AuthzTokens": "authz-tokens",
 	"TLS.Cert": "tls-cert", "TLS.Key": "tls-key", "TLS.CA": "tls-ca",
 	"MaxConnectionAge": "max-connection-age", "StopTimeout": "stop-timeout",
 }

@@ -28,6 +28,7 @@ var requirements = map[string]string{
 	"github.com/spf13/cobra":                    "the command line: help, completion and suggestions as users of kubectl and etcdctl know them",
 	"github.com/spf13/pflag":                    "the type of cobra's flags, which the server also fills from a file and the environment; cobra requires it anyway",
 	"go.yaml.in/yaml/v3":                        "operators write policies in YAML; the maintained successor of gopkg.in/yaml.v3, without dependencies",
+	"golang.org/x/time":                         "token buckets for the limits of requests; etcd requires it anyway",
 	"github.com/google/go-cmp":                  "readable differences in tests",
 	"github.com/rogpeppe/go-internal":           "testscript: the binary is tested by scripts",
 	"go.uber.org/goleak":                        "no test leaves a goroutine behind",

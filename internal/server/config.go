@@ -112,7 +112,12 @@ type Config struct {
 	// StopTimeout is what calls under way have to finish when the server stops. 0 means DefaultStopTimeout.
 	StopTimeout time.Duration
 
-	// Guard decides who may do what; the zero Guard lets everybody.
+	// Authz is the file of the rules that say who may do what, as docs/security.md has them: the server then asks for certificates but does not
+	// demand them, and lets nobody do what no rule lets him. AuthzTokens is the file with the hashes of tokens, for those who have no
+	// certificate. Both are read again when they change. With "" everybody may do everything.
+	Authz, AuthzTokens string
+
+	// Guard decides who may do what when there is no Authz; the zero Guard lets everybody.
 	Guard Guard
 
 	// Version and Revision are the program's, for whoever asks.
@@ -134,6 +139,12 @@ type Guard struct {
 	// Metadata says of an HTTP request what the interceptors are to know of its sender, under keys that no client can set. Inside,
 	// [FromHTTP] tells such a call from one that came by the network.
 	Metadata func(*http.Request) metadata.MD
+
+	// Sight returns what a caller may be told of, as in [grpcapi.Config].
+	Sight func(context.Context) (key string, sees func(service string) bool)
+
+	// Admit decides on HTTP requests that become no call, as in [httpapi.Config].
+	Admit func(r *http.Request, page string) error
 }
 
 // withDefaults returns c with what it leaves out filled in.

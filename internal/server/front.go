@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/authz"
 	"github.com/rollcall-io/rollcall/internal/grpcapi"
 	"github.com/rollcall-io/rollcall/internal/httpapi"
 	"google.golang.org/grpc"
@@ -24,6 +25,7 @@ type front struct {
 	etcd   store
 	failed chan error // of a listener that no longer works; closed when none is left
 
+	guard    *authz.Guard // nil: everybody may do everything, or what the configuration's own says
 	registry *rollcall.Registry
 	api      *grpcapi.API
 	leaving  *leaving
@@ -44,6 +46,10 @@ type front struct {
 // openFront begins to serve at the doors.
 func openFront(cfg Config, etcd store, d *doors) (*front, error) {
 	f := &front{cfg: cfg, etcd: etcd, failed: make(chan error, 4), leaving: newLeaving()}
+	if err := f.openGuard(); err != nil {
+		f.stop()
+		return nil, err
+	}
 	if cfg.serves() {
 		if err := f.build(); err != nil {
 			f.stop()
@@ -51,18 +57,18 @@ func openFront(cfg Config, etcd store, d *doors) (*front, error) {
 		}
 	}
 	if d.grpc != nil {
-		f.serve("gRPC", func() error { return f.outer.Serve(d.grpc) })
+		f.serve("gRPC", func() error { return f.outer.Serve(f.guarded(d.grpc)) })
 	}
 	if d.http != nil {
 		f.serve("HTTP", func() error {
 			if d.secure {
-				return f.http.ServeTLS(d.http, "", "")
+				return f.http.ServeTLS(f.guarded(d.http), "", "")
 			}
-			return f.http.Serve(d.http)
+			return f.http.Serve(f.guarded(d.http))
 		})
 	}
 	if d.pprof != nil {
-		f.pprof = newPprof(cfg)
+		f.pprof = newPprof(f.cfg)
 		f.serve("pprof", func() error { return f.pprof.Serve(d.pprof) })
 	}
 	return f, nil
@@ -73,14 +79,14 @@ func (f *front) build() error {
 	var certs *certificates
 	if f.cfg.TLS.Cert != "" {
 		var err error
-		if certs, err = newCertificates(f.cfg.TLS, f.cfg.Logger); err != nil {
+		if certs, err = newCertificates(f.cfg.TLS, f.guard != nil, f.cfg.Logger); err != nil {
 			return err
 		}
 	}
 	if err := f.openRegistry(); err != nil {
 		return err
 	}
-	f.api = grpcapi.New(f.registry, grpcapi.Config{Logger: f.cfg.Logger, Author: f.cfg.Guard.Author})
+	f.api = grpcapi.New(f.registry, grpcapi.Config{Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight})
 	f.health = health.NewServer()
 	f.outer = f.newGRPC(append(networkOptions(f.cfg, certs), f.leaving.option())...)
 	f.inner = f.newGRPC(insideOptions()...)
@@ -170,7 +176,7 @@ func (f *front) newGRPC(opts ...grpc.ServerOption) *grpc.Server {
 func (f *front) buildHTTP(certs *certificates) error {
 	var err error
 	f.web, err = httpapi.New(httpapi.Config{
-		Conn: f.conn, Metadata: f.cfg.Guard.Metadata, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
+		Conn: f.conn, Metadata: f.cfg.Guard.Metadata, Admit: f.cfg.Guard.Admit, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
 		Gatherers: gatherers(f), Hosts: f.cfg.Hosts, Origins: f.cfg.Origins, MaxWatches: maxStreams, Logger: f.cfg.Logger,
 	})
 	if err != nil {

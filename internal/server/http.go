@@ -31,5 +31,5 @@ func newHTTP(cfg Config, handler http.Handler, certs *certificates) *http.Server
 
 // newPprof makes the server of profiles.
 func newPprof(cfg Config) *http.Server {
-	return newHTTP(cfg, httpapi.Pprof(cfg.Hosts...), nil)
+	return newHTTP(cfg, admitted(cfg.Guard, "/debug/pprof/", httpapi.Pprof(cfg.Hosts...)), nil)
 }

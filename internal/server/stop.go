@@ -82,6 +82,9 @@ func (f *front) stopInside() {
 	if f.inner != nil {
 		f.inner.Stop()
 	}
+	if f.guard != nil {
+		f.guard.Close()
+	}
 	f.listing.Wait()
 	if f.registry != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), registryGrace)

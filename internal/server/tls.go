@@ -80,8 +80,9 @@ func (f Files) itself() (*tls.Config, error) {
 
 // certificates are Files in use by a listener, read again when they change.
 type certificates struct {
-	files  Files
-	logger *slog.Logger
+	files    Files
+	optional bool // clients may come without a certificate: somebody else asks who they are
+	logger   *slog.Logger
 
 	mu     sync.Mutex
 	stamps [3]stamp    // of the files as they were read last, whether that went well or not
@@ -95,10 +96,10 @@ type stamp struct {
 }
 
 // newCertificates reads the files for the first time.
-func newCertificates(f Files, logger *slog.Logger) (*certificates, error) {
-	c := &certificates{files: f, logger: logger, stamps: f.stamps()}
+func newCertificates(f Files, optional bool, logger *slog.Logger) (*certificates, error) {
+	c := &certificates{files: f, optional: optional, logger: logger, stamps: f.stamps()}
 	var err error
-	if c.config, err = f.server(); err != nil {
+	if c.config, err = c.read(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -122,7 +123,7 @@ func (c *certificates) current() *tls.Config {
 		return c.config
 	}
 	c.stamps = now
-	fresh, err := c.files.server()
+	fresh, err := c.read()
 	if err != nil {
 		c.logger.Warn("cannot read the new certificates, going on with those before", slog.Any("err", err))
 		return c.config
@@ -130,6 +131,14 @@ func (c *certificates) current() *tls.Config {
 	c.logger.Info("certificates were replaced", slog.String("cert", c.files.Cert))
 	c.config = fresh
 	return fresh
+}
+
+func (c *certificates) read() (*tls.Config, error) {
+	cfg, err := c.files.server()
+	if err == nil && c.optional && cfg.ClientAuth == tls.RequireAndVerifyClientCert {
+		cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return cfg, err
 }
 
 func (f Files) stamps() (all [3]stamp) {

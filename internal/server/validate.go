@@ -24,6 +24,7 @@ func (c Config) Validate() error {
 		errs = append(errs, c.validateCluster()...)
 	}
 	errs = append(errs, c.validatePrefix())
+	errs = append(errs, c.validateAuthz()...)
 	return errors.Join(append(errs, c.validateListeners()...)...)
 }
 
@@ -133,7 +134,7 @@ func (c Config) validateListeners() []error {
 	if c.TLS.CA != "" && c.TLS.Cert == "" {
 		errs = append(errs, invalid("TLS.CA", strconv.Quote(c.TLS.CA), "who asks for certificates shows one: it goes with --tls-cert and --tls-key"))
 	}
-	asks := c.TLS.Cert != "" && c.TLS.CA != ""
+	asks := c.TLS.Cert != "" && (c.TLS.CA != "" || c.Authz != "")
 	errs = append(errs, c.validateListen("GRPCListen", c.GRPCListen, asks), c.validateListen("HTTPListen", c.HTTPListen, asks), c.validateListen("PprofListen", c.PprofListen, false))
 	if c.MaxConnectionAge != 0 && c.MaxConnectionAge < minAge {
 		errs = append(errs, invalid("MaxConnectionAge", c.MaxConnectionAge, fmt.Sprintf("an age is 0 (without end) or at least %v", minAge)))
@@ -160,7 +161,7 @@ func (c Config) validateListen(field, addr string, asks bool) error {
 	case !within && !asks && !c.Insecure && field == "PprofListen":
 		return invalid(field, strconv.Quote(addr), "profiles are for this machine only, such as at 127.0.0.1:6060, unless it is told otherwise (--insecure)")
 	case !within && !asks && !c.Insecure:
-		return invalid(field, strconv.Quote(addr), "a server that asks nobody who he is listens on loopback only, such as 127.0.0.1, unless it wants certificates (--tls-cert, --tls-key, --tls-ca) or is told otherwise (--insecure)")
+		return invalid(field, strconv.Quote(addr), "a server that asks nobody who he is listens on loopback only, such as 127.0.0.1, unless it wants certificates (--tls-cert, --tls-key, --tls-ca), has rules (--authz, with --tls-cert and --tls-key), or is told otherwise (--insecure)")
 	}
 	return nil
 }
