@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/rollcall-io/rollcall"
 )
 
 const (
@@ -49,7 +51,7 @@ func (l *line) get() (*grpc.ClientConn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, grpc.ErrClientConnClosing
+		return nil, rollcall.ErrClosed
 	}
 	if l.conn != nil {
 		return l.conn, nil

@@ -23,7 +23,6 @@ type registration struct {
 	inst     rollcall.Instance // as it is wanted
 	version  int               // counts what was wanted so far
 	unwanted bool              // it is to say goodbye
-	detached bool              // it is to be left to itself
 	err      error             // why it has ended
 
 	token       string // "" while no server has it, as far as is known
