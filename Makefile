@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := check
 MAKEFLAGS += --no-print-directory
 TOOL := go tool -modfile=tools/go.mod
-SUDO := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 # The race detector wants a C compiler with its headers; where there is none, everything is built and tested in pure Go.
 RACE := $(shell { go list -race runtime && $$(go env CC) -E -xc -include stdlib.h /dev/null; } >/dev/null 2>&1 && echo -race)
 ifeq ($(RACE),)
@@ -35,7 +34,7 @@ generate: ## generate the code and the OpenAPI document of api/ from its .proto 
 fmt: ## format the code
 	$(TOOL) gofumpt -w .
 tidy: ## tidy the go.mod files
-	go mod tidy && cd tools && go mod tidy && cd ../chaos && go mod tidy && cd peers && go mod tidy
+	go mod tidy && cd tools && go mod tidy && cd grpcurl && go mod tidy && cd ../../chaos && go mod tidy && cd peers && go mod tidy
 bench: ## run the benchmarks, six times each, as benchstat wants them
 	go test -run '^$$' -bench . -count 6 . ./internal/integration
 sim: ## simulate faults for longer: make sim SEEDS=5000 FOR=30m
@@ -44,7 +43,5 @@ chaos: ## hurt real clusters, in an hour: make chaos SCENARIO=hung-leader, make 
 	@$(MAKE) -C chaos chaos $(PROGRAMS)
 soak: ## faults by chance for as long as you say: make soak FOR=4h
 	@$(MAKE) -C chaos soak $(PROGRAMS)
-deps: ## install what is used beyond Go: a C compiler, strace, ip, nft and npm, by apt, if root or if sudo needs no password; buf, by npm
-	@{ test -n "$(RACE)" && command -v strace && command -v ip && command -v nft && command -v npm; } >/dev/null || { command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null && \
-		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qqy gcc libc6-dev strace iproute2 nftables $$(command -v npm >/dev/null || echo npm); } || \
-		{ echo "deps: a C compiler, strace, ip, nft or npm is missing and cannot be installed here"; test "$(CI)" != true; } && $(MAKE) -C api deps
+deps: ## install what is used beyond Go, from a C compiler to Prometheus: by apt, if root or if sudo needs no password, and by npm
+	@$(MAKE) -C tools deps RACE=$(RACE)

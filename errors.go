@@ -131,7 +131,7 @@ func (s size) String() string { return fmt.Sprintf("of %d bytes", int(s)) }
 // UnreachableError says that a call ended before etcd had answered it. It unwraps to the reason, usually
 // [context.DeadlineExceeded] or [context.Canceled] of the caller's own context, and to what the last try met.
 type UnreachableError struct {
-	who       string    // etcd, or a server; "" for etcd
+	Who       string    // who was asked: "etcd", which "" means too, or "the server"
 	Endpoints []string  // what was tried
 	Since     time.Time // when the call began to try
 	Last      error     // what the last try met; nil when no try came back
@@ -140,7 +140,7 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "no answer from %s at %s since %s: %v", cmp.Or(e.who, "etcd"), strings.Join(e.Endpoints, ", "), e.Since.Format(time.TimeOnly), e.Err)
+	fmt.Fprintf(&b, "no answer from %s at %s since %s: %v", cmp.Or(e.Who, "etcd"), strings.Join(e.Endpoints, ", "), e.Since.Format(time.TimeOnly), e.Err)
 	if e.Last != nil {
 		fmt.Fprintf(&b, " (last try: %v)", e.Last)
 	}

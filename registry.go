@@ -268,5 +268,5 @@ func (r *Registry) unreachable(since time.Time, last, why error) error {
 		return ErrClosed
 	}
 	who, addrs := r.engine.where()
-	return &UnreachableError{who: who, Endpoints: addrs, Since: since, Last: last, Err: why}
+	return &UnreachableError{Who: who, Endpoints: addrs, Since: since, Last: last, Err: why}
 }

@@ -67,6 +67,9 @@ type News struct {
 	Silent bool
 }
 
+// RemoteName is what errors call a server that does not answer.
+const RemoteName = "the server"
+
 // NewRemote makes a registry on one that lies behind a server. Use package gateway, which calls it.
 func NewRemote(remote Remote, opts ...Option) *Registry {
 	s := newSettings(opts)
@@ -175,7 +178,7 @@ func (e *remoteEngine) status(s *Status) {
 	s.UnreachableSince, s.LastError = e.remote.Status()
 }
 
-func (e *remoteEngine) where() (string, []string)       { return "the server", e.remote.Endpoints() }
+func (e *remoteEngine) where() (string, []string)       { return RemoteName, e.remote.Endpoints() }
 func (e *remoteEngine) leave(ctx context.Context) error { return e.remote.Leave(ctx) }
 
 func (e *remoteEngine) end() {

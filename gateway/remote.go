@@ -76,7 +76,7 @@ func (r *remote) unreachable(since time.Time, last, why error) error {
 	if errors.Is(why, rollcall.ErrClosed) {
 		return rollcall.ErrClosed
 	}
-	return &rollcall.UnreachableError{Endpoints: r.addrs, Since: since, Last: last, Err: why}
+	return &rollcall.UnreachableError{Who: rollcall.RemoteName, Endpoints: r.addrs, Since: since, Last: last, Err: why}
 }
 
 func (r *remote) try(ctx context.Context, limit time.Duration, do func(context.Context, *grpc.ClientConn) error) error {

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,6 @@ type clientele struct {
 	alive   atomic.Int64 // heartbeats that were answered
 	refused atomic.Int64 // heartbeats that were not
 	healing atomic.Int64 // instances that were last told that they are being put back
-	healed  atomic.Int64 // times that this was over
 
 	mu   sync.Mutex
 	lost []error // registrations
@@ -209,10 +209,7 @@ func (c *clientele) beats(p *registrant, registered *atomic.Int64) {
 		case err == nil:
 			c.alive.Add(1)
 			healing = c.note(healing, answer.GetHealing())
-			wait = max(c.beat, answer.GetHeartbeatInterval().AsDuration())
-			if c.beat > 0 {
-				wait = c.beat
-			}
+			wait = cmp.Or(c.beat, answer.GetHeartbeatInterval().AsDuration())
 		}
 		select {
 		case <-c.ctx.Done():
@@ -228,7 +225,6 @@ func (c *clientele) note(before, now bool) bool {
 		c.healing.Add(1)
 	case before && !now:
 		c.healing.Add(-1)
-		c.healed.Add(1)
 	}
 	return now
 }

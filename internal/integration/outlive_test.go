@@ -24,7 +24,7 @@ func TestEverythingThatAServerHeldOutlivesIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const ttl = 15 * time.Second
+			const ttl = 20 * time.Second
 			etcd := etcdtest.Start(t)
 			client := etcd.Client(t)
 			first, second := serveProcess(t, etcd), serveProcess(t, etcd)
@@ -134,7 +134,7 @@ func TestAnOutageOfEtcdCostsNobodyItsRegistration(t *testing.T) {
 	for _, s := range servers {
 		wantListed(t, s, held+beating)
 	}
-	c.eventually("the outage is over", func() bool { return time.Since(gone) > *outage })
+	eventually(t, *outage+processPatience, "the outage is over", func() bool { return time.Since(gone) > *outage })
 	c.awaitBeats(2 * beating)
 	if n, m := c.breaks.Load(), c.refused.Load(); n > 0 || m > 0 {
 		t.Errorf("while etcd was away %d sessions broke and %d heartbeats were refused", n, m)

@@ -27,11 +27,11 @@ def call(name, **fields):
     method = channel.unary_unary("/rollcall.v1.RegistrationService/" + name,
                                  request_serializer=message(name + "Request").SerializeToString,
                                  response_deserializer=message(name + "Response").FromString)
-    return method(message(name + "Request")(**fields), timeout=5)
+    return method(message(name + "Request")(**fields), timeout=5, wait_for_ready=True)
 
 
 server, service, addr = sys.argv[1:]
-channel = grpc.insecure_channel(server)
+channel = grpc.insecure_channel(server, [("grpc.max_reconnect_backoff_ms", 2000)])  # not up to two minutes: that is longer than a TTL
 leaving = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: leaving.set())
 token = None

@@ -25,9 +25,10 @@ def message(name):
 
 
 server, service, addr = sys.argv[1:]
-session = grpc.insecure_channel(server).stream_stream("/rollcall.v1.RegistrationService/Session",
-                                                      request_serializer=message("SessionRequest").SerializeToString,
-                                                      response_deserializer=message("SessionResponse").FromString)
+channel = grpc.insecure_channel(server, [("grpc.max_reconnect_backoff_ms", 2000)])  # not up to two minutes: that is longer than a TTL
+session = channel.stream_stream("/rollcall.v1.RegistrationService/Session",
+                                request_serializer=message("SessionRequest").SerializeToString,
+                                response_deserializer=message("SessionResponse").FromString)
 leaving = threading.Event()
 asks = queue.Queue()
 token = None
@@ -46,7 +47,8 @@ def hold():
         asks.put({"register": {"service": service, "instance": {"addr": addr}}})
     else:
         asks.put({"resume": {"service": service, "id": addr, "token": token}})
-    for news in session(message("SessionRequest")(**ask) for ask in iter(asks.get, None)):
+    requests = (message("SessionRequest")(**ask) for ask in iter(asks.get, None))
+    for news in session(requests, wait_for_ready=True):
         kind = news.WhichOneof("answer")
         print(kind, flush=True)
         if kind == "registered":
