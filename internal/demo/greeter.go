@@ -82,7 +82,6 @@ func (a assignment) serve(ctx context.Context, reg *rollcall.Registry, lis net.L
 	}
 	if a.Sabotage == StopAtOnce {
 		g.awaitCall() // on a starved machine there may be none in hand just now, and nothing to see
-		srv.Stop()    // and no goodbye: the process ends
 		dieAtOnce()
 	}
 	drain()
