@@ -138,6 +138,11 @@ func (s *registration) own(ctx context.Context, req owner) (*keeping, error) {
 		}
 		s.kept.forget(k)
 	}
+	select {
+	case <-s.closing:
+		return nil, errStopping // what another server has kept is not for this one to take on
+	default:
+	}
 	r, err := s.reg.Resume(ctx, req.GetService(), req.GetId(), req.GetToken())
 	switch {
 	case errors.Is(err, rollcall.ErrNotFound) && errors.Is(ended, rollcall.ErrReplaced):
