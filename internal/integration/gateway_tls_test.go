@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"errors"
-	"net"
 	"sync/atomic"
 	"testing"
 
@@ -45,19 +44,7 @@ func TestAClientShowsItsCertificateAndItsTokenOverTLS(t *testing.T) {
 			return handle(s, stream)
 		}),
 	}, api.ServerOptions()...)...)
-	api.Register(srv)
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(lis) }()
-	t.Cleanup(func() {
-		api.EndStreams()
-		srv.Stop()
-		<-served
-		api.Close()
-	})
+	addr := serveAPIOn(t, srv, api)
 
 	var calls atomic.Int64
 	counted := gateway.WithDialOptions(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -65,7 +52,7 @@ func TestAClientShowsItsCertificateAndItsTokenOverTLS(t *testing.T) {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}))
 	openWith := func(token string) *rollcall.Registry {
-		reg, err := gateway.Open(lis.Addr().String(), gateway.WithTLS(authority.Client(t, "client")), counted,
+		reg, err := gateway.Open(addr, gateway.WithTLS(authority.Client(t, "client")), counted,
 			gateway.WithToken(func() (string, error) { return token, nil }))
 		if err != nil {
 			t.Fatal(err)

@@ -40,6 +40,15 @@ func serveAPIAt(t testing.TB, endpoint string, cfg grpcapi.Config, opts ...rollc
 	reg := open(t, endpoint, append(opts, rollcall.WithFollowAll())...)
 	api := grpcapi.New(reg, cfg)
 	srv := grpc.NewServer(api.ServerOptions()...)
+	s := &apiServer{api: api, reg: reg, addr: serveAPIOn(t, srv, api)}
+	s.conn = s.dial(t)
+	s.discovery, s.control = rollcallv1.NewDiscoveryServiceClient(s.conn), rollcallv1.NewControlServiceClient(s.conn)
+	return s
+}
+
+// serveAPIOn has a gRPC server serve an API until the test ends, and returns its address.
+func serveAPIOn(t testing.TB, srv *grpc.Server, api *grpcapi.API) string {
+	t.Helper()
 	api.Register(srv)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,10 +62,7 @@ func serveAPIAt(t testing.TB, endpoint string, cfg grpcapi.Config, opts ...rollc
 		<-served
 		api.Close()
 	})
-	s := &apiServer{api: api, reg: reg, addr: lis.Addr().String()}
-	s.conn = s.dial(t)
-	s.discovery, s.control = rollcallv1.NewDiscoveryServiceClient(s.conn), rollcallv1.NewControlServiceClient(s.conn)
-	return s
+	return lis.Addr().String()
 }
 
 func (s *apiServer) dial(t testing.TB, opts ...grpc.DialOption) *grpc.ClientConn {
