@@ -123,6 +123,7 @@ func (g *registration) failed(f *rollcallv1.SessionError) (rest time.Duration) {
 		g.lose()
 		return 0
 	case status.Code(err) == codes.Aborted:
+		g.token = "" // somebody else's: there is nothing left to say goodbye for
 		g.endLocked(fmt.Errorf("%w (%s)", rollcall.ErrReplaced, f.GetMessage()))
 		return 0
 	case transient(err):
