@@ -1,11 +1,9 @@
 package grpcapi
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -90,53 +88,6 @@ func TestEveryRuleThatIsBrokenIsNamed(t *testing.T) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("fields %s\nwant   %s", strings.Join(got, ", "), want)
 	}
-}
-
-func TestTheTableForPeopleIsTheTableOfTheProgram(t *testing.T) {
-	t.Parallel()
-	file, err := os.Open("../../docs/api.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	written := map[string]bool{} // "CODE REASON"
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		cells := strings.Split(lines.Text(), "|")
-		if len(cells) == 7 && strings.HasPrefix(strings.TrimSpace(cells[1]), "`") {
-			for reason := range strings.SplitSeq(cells[2], ",") {
-				written[strings.Trim(cells[1], " `")+" "+strings.Trim(reason, " `")] = true
-			}
-		}
-	}
-	in := map[string]bool{"INTERNAL INTERNAL": true}
-	for _, r := range reasons {
-		in[codeName(r.code)+" "+r.reason] = true
-	}
-	for line := range in {
-		if !written[line] {
-			t.Errorf("docs/api.md lacks %s", line)
-		}
-	}
-	for line := range written {
-		if !in[line] {
-			t.Errorf("docs/api.md has %s, which nothing returns", line)
-		}
-	}
-}
-
-// codeName writes DeadlineExceeded as DEADLINE_EXCEEDED.
-func codeName(c codes.Code) string {
-	if c == codes.Canceled {
-		return "CANCELLED" // as the protocol spells it
-	}
-	var b strings.Builder
-	for n, r := range c.String() {
-		if n > 0 && r >= 'A' && r <= 'Z' {
-			b.WriteByte('_')
-		}
-		b.WriteRune(r)
-	}
-	return strings.ToUpper(b.String())
 }
 
 func TestAPanicEndsItsCallOnly(t *testing.T) {

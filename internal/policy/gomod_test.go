@@ -38,11 +38,14 @@ var requirements = map[string]string{
 type goMod struct {
 	Go        string
 	Toolchain string
-	Require   []struct {
-		Path, Version string
-		Indirect      bool
-	}
+	Require   []requirement
+
 	Replace, Exclude []any
+}
+
+type requirement struct {
+	Path, Version string
+	Indirect      bool
 }
 
 func readGoMod(t *testing.T, path string) goMod {
