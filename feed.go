@@ -281,6 +281,16 @@ func (f *feed) shown() *View {
 	return f.view
 }
 
+// barren reports whether nobody was lost of the service, either, of late.
+func (f *feed) barren() bool {
+	if !f.empty() {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.guard.recent) == 0
+}
+
 // empty reports whether there is nothing to tell of the service.
 func (f *feed) empty() bool {
 	f.mu.Lock()

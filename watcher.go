@@ -219,7 +219,13 @@ func (r *Registry) release(f *feed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.users--
-	if r.everything() != nil || f.users > 0 || r.ctx.Err() != nil {
+	switch {
+	case f.users > 0 || r.ctx.Err() != nil:
+		return
+	case r.everything() != nil:
+		if f.barren() {
+			f.idle.Reset(linger) // anybody may watch any name: one that nobody registers is soon forgotten
+		}
 		return
 	}
 	f.idle = time.AfterFunc(linger, func() {

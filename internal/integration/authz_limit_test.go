@@ -111,10 +111,8 @@ func TestASessionHasNoMoreRegistrationsThanACall(t *testing.T) {
 	if resp := ask(6009); resp.GetFailed().GetCode() != int32(codes.ResourceExhausted) {
 		t.Errorf("one too many, of the next session: %v", resp)
 	}
-	eventually(t, apiPatience, "there is a place again", func() bool {
-		time.Sleep(200 * time.Millisecond) // each is a request, which are limited, too
-		return ask(6009).GetRegistered() != nil
-	})
+	// Each question is a request, and they are limited, too.
+	eventuallyEvery(t, 200*time.Millisecond, apiPatience, "there is a place again", func() bool { return ask(6009).GetRegistered() != nil })
 }
 
 func TestNobodyHasMoreStreamsThanHeMay(t *testing.T) {
@@ -145,7 +143,7 @@ func TestNobodyHasMoreStreamsThanHeMay(t *testing.T) {
 		t.Errorf("somebody else: %v", err)
 	}
 	cancel()
-	eventually(t, apiPatience, "there is a place again", func() bool { time.Sleep(100 * time.Millisecond); _, err := watch("few"); return err == nil })
+	eventuallyEvery(t, 100*time.Millisecond, apiPatience, "there is a place again", func() bool { _, err := watch("few"); return err == nil })
 }
 
 func TestNobodyMakesMoreRequestsThanHeMay(t *testing.T) {
@@ -180,8 +178,7 @@ func TestNobodyMakesMoreRequestsThanHeMay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, apiPatience, "http_sd tells of all", func() bool {
-		time.Sleep(100 * time.Millisecond)
+	eventuallyEvery(t, 100*time.Millisecond, apiPatience, "http_sd tells of all", func() bool {
 		code, text := g.ask(g.as(), "GET", "/v1/prometheus/http_sd", "", "Authorization: "+as("few"))
 		return code == 200 && strings.Count(text, "__meta_rollcall_service") == 60
 	})

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
@@ -102,11 +101,7 @@ func (s webService) ids() []string {
 // eventually asks until the answer is as wanted.
 func (w *httpServer) eventually(what string, so func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(apiPatience); !so(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not in time: %s", what)
-		}
-	}
+	eventually(w.t, apiPatience, what, so)
 }
 
 // webEvents is an event stream.

@@ -269,7 +269,7 @@ func TestPrometheusFindsWhatIsRegistered(t *testing.T) {
 func TestCurlRegistersAndWatches(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
+		lacking(t, err)
 	}
 	web := serveHTTPAPI(t, etcdtest.Start(t))
 	curl := func(args ...string) string {

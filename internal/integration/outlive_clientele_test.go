@@ -256,12 +256,13 @@ func (c *clientele) awaitBeats(n int) {
 
 func (c *clientele) eventually(what string, so func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(2 * processPatience); !so(); time.Sleep(20 * time.Millisecond) {
+	eventually(c.t, 2*processPatience, what, func() bool {
 		c.mu.Lock()
 		lost := len(c.lost)
 		c.mu.Unlock()
-		if lost > 0 || time.Now().After(deadline) {
-			c.t.Fatalf("not in time: %s; %d lost, %d held", what, lost, c.held.Load())
+		if lost > 0 {
+			c.t.Fatalf("waiting until %s: %d lost, %d held", what, lost, c.held.Load())
 		}
-	}
+		return so()
+	})
 }

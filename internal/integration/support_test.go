@@ -147,12 +147,18 @@ func put(t testing.TB, c *clientv3.Client, key, value string) {
 // eventually polls a condition that no watcher can tell of.
 func eventually(t testing.TB, d time.Duration, what string, cond func() bool) {
 	t.Helper()
+	eventuallyEvery(t, 20*time.Millisecond, d, what, cond)
+}
+
+// eventuallyEvery is eventually for a question that may not be asked so often.
+func eventuallyEvery(t testing.TB, pause, d time.Duration, what string, cond func() bool) {
+	t.Helper()
 	deadline := time.Now().Add(d)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %v: %s", d, what)
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(pause)
 	}
 }
 
