@@ -60,6 +60,8 @@ func (s *registration) Session(stream grpc.BidiStreamingServer[rollcallv1.Sessio
 			busy--
 		case err := <-ended:
 			return err
+		case <-ctx.Done(): // whoever let the stream in may end it before the client does
+			return status.FromContextError(ctx.Err()).Err()
 		case <-s.closing:
 			return status.Error(codes.Unavailable, "the server stops: come back, here or to another server, and resume")
 		}

@@ -30,10 +30,13 @@ func (f *front) stop() {
 	f.leaving.begin()
 	f.awaitStreams(ctx, served)
 	if f.api != nil {
-		f.api.Close()
+		f.api.EndStreams() // those that are left
 	}
 	f.stopHTTP(ctx)
 	wg.Wait()
+	if f.api != nil {
+		f.api.Close() // after the last call: what is registered is left to the servers that go on
+	}
 	f.stopInside()
 	f.serving.Wait()
 	close(f.failed)
