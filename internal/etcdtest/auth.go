@@ -2,6 +2,7 @@ package etcdtest
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
@@ -23,6 +24,9 @@ type Security struct {
 	// Authority, when there is one, makes the server speak TLS and want a certificate of every client. Its common name
 	// is then the client's user, unless the client has a token.
 	Authority *Authority
+
+	// Revoked is the file of the authority's revocation list, with HTTP on a listener of its own beside gRPC's. "" means no list.
+	Revoked string
 }
 
 // Secured is an embedded etcd made for authentication, which is off until somebody turns it on, as in every new etcd.
@@ -59,6 +63,10 @@ func (sec Security) configure(t testing.TB, dir string) func(*embed.Config) {
 			cfg.ListenClientUrls[0].Scheme, cfg.AdvertiseClientUrls[0].Scheme = "https", "https"
 			cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile = id.CertFile, id.KeyFile
 			cfg.ClientTLSInfo.TrustedCAFile, cfg.ClientTLSInfo.ClientCertAuth = sec.Authority.File, true
+		}
+		if sec.Revoked != "" {
+			cfg.ClientTLSInfo.CRLFile = sec.Revoked
+			cfg.ListenClientHttpUrls = []url.URL{{Scheme: "https", Host: "127.0.0.1:0"}}
 		}
 	}
 }

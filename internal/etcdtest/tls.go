@@ -37,7 +37,7 @@ func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{dir: t.TempDir(), key: newKey(t)}
 	template := certificate("authority")
-	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
 	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +64,28 @@ func (a *Authority) Issue(t testing.TB, name string) Identity {
 		KeyFile:     writeKey(t, filepath.Join(a.dir, name+".key"), key),
 		Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
 	}
+}
+
+// Revoke returns the file of a revocation list that has the given certificates.
+func (a *Authority) Revoke(t testing.TB, ids ...Identity) string {
+	t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+	for _, id := range ids {
+		cert, err := x509.ParseCertificate(id.Certificate.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: cert.SerialNumber, RevocationTime: list.ThisUpdate})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(a.dir, "revoked.crl")
+	if err := os.WriteFile(file, der, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // Client returns what a client needs to trust the authority's servers and to be known to them by a common name.

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -238,4 +239,31 @@ func unless(err error, code codes.Code) error {
 		return nil
 	}
 	return err
+}
+
+// GHSA-3wh4-j44w-pg92: with a listener of its own for HTTP etcd did not look at revocations on gRPC's.
+func TestARevokedCertificateIsRefusedByEtcd(t *testing.T) {
+	t.Parallel()
+	authority := etcdtest.NewAuthority(t)
+	good, revoked := authority.Issue(t, "good"), authority.Issue(t, "revoked")
+	etcd := etcdtest.StartSecured(t, etcdtest.Security{TokenTTL: time.Minute, Authority: authority, Revoked: authority.Revoke(t, revoked)})
+	put := func(id etcdtest.Identity) error {
+		cfg := etcd.Config(t, "template")
+		cfg.TLS.Certificates = []tls.Certificate{id.Certificate}
+		client, err := clientv3.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err = client.Put(ctx, "k", "v")
+		return err
+	}
+	if err := put(good); err != nil {
+		t.Errorf("one that is good: %v", err)
+	}
+	if err := put(revoked); err == nil {
+		t.Error("one that is revoked is let in")
+	}
 }
