@@ -32,6 +32,7 @@ func (l layout) overrideKey(service, id string) string {
 type decisions struct {
 	policy    *Policy
 	overrides map[string]*Override // by id; some may have ended
+	health    map[string]*finding  // by id
 	accepted  int64                // the losses up to this revision are believed
 }
 
@@ -45,41 +46,63 @@ func (d *decisions) override(id string, now time.Time) *Override {
 	return nil
 }
 
+// clone returns a copy that may be changed until others have it.
+func (d *decisions) clone() *decisions {
+	next := *d
+	next.overrides, next.health = maps.Clone(d.overrides), maps.Clone(d.health)
+	return &next
+}
+
+// healthOf returns what was reported of an instance's incarnation; nil for nothing.
+func (d *decisions) healthOf(i *Instance) *Health {
+	if found := d.health[i.ID]; found != nil && found.of == i.Incarnation {
+		return &found.Health
+	}
+	return nil
+}
+
 // with returns the decisions with one key's value, nil for none, in place of what it was.
 func (d *decisions) with(name string, value any) *decisions {
-	next := *d
-	switch v := value.(type) {
-	case *Policy:
-		next.policy = v
-	case acceptance:
-		next.accepted = int64(v)
-	case *Override, nil:
-		id, ok := idOf(overrideName, name)
-		switch name {
-		case policyName:
-			next.policy = nil
-		case acceptName:
-			next.accepted = 0
-		}
-		if !ok {
-			break
-		}
-		next.overrides = maps.Clone(d.overrides)
-		if next.overrides == nil {
-			next.overrides = map[string]*Override{}
-		}
-		delete(next.overrides, id)
-		if v, ok := v.(*Override); ok {
-			next.overrides[id] = v
-		}
+	next := d.clone()
+	next.set(name, value)
+	return next
+}
+
+// set puts one key's value, nil for none, in the place of what it was.
+func (d *decisions) set(name string, value any) {
+	overridden, isOverride := idOf(overrideName, name)
+	reported, isReport := idOf(healthName, name)
+	switch {
+	case name == policyName:
+		d.policy, _ = value.(*Policy)
+	case name == acceptName:
+		accepted, _ := value.(acceptance)
+		d.accepted = int64(accepted)
+	case isOverride:
+		d.overrides = setOrDelete(d.overrides, overridden, value)
+	case isReport:
+		d.health = setOrDelete(d.health, reported, value)
 	}
-	return &next
+}
+
+// setOrDelete replaces or, with nil, removes one entry of a map, which may be nil.
+func setOrDelete[V any](m map[string]V, id string, value any) map[string]V {
+	v, present := value.(V)
+	if !present {
+		delete(m, id)
+		return m
+	}
+	if m == nil {
+		m = map[string]V{}
+	}
+	m[id] = v
+	return m
 }
 
 // acceptance is the revision of a word that losses are to be believed. What it says beyond that is for people.
 type acceptance int64
 
-// decision reads a key's value: a policy, an override, an acceptance; an error when it should be one and is not; nil when it is of a later
+// decision reads a key's value: a policy, an override, a report, an acceptance; an error when it should be one and is not; nil when it is of a later
 // version.
 func decision(name string, value []byte, revision int64) any {
 	switch {
@@ -99,6 +122,13 @@ func decision(name string, value []byte, revision int64) any {
 		}
 		o.Revision = revision
 		return o
+	case strings.HasPrefix(name, healthName):
+		h, err := decodeHealth(value)
+		if err != nil {
+			return err
+		}
+		h.Revision = revision
+		return h
 	}
 	return nil
 }
@@ -171,11 +201,21 @@ func (c *control) Read(key string, value []byte) any {
 func (c *control) Apply(b follow.Batch) {
 	c.mu.Lock()
 	changed := map[string]bool{}
+	fresh := map[string]*decisions{} // copied for this batch: nobody else has them
 	for _, change := range b.Changes {
 		service, name := c.split(change.Key)
-		if c.takeLocked(service, name, change, b.Reset) {
-			changed[service] = true
+		value, taken := c.takeLocked(service, name, change, b.Reset)
+		if !taken {
+			continue
 		}
+		if fresh[service] == nil {
+			fresh[service] = c.ofLocked(service).clone()
+		}
+		fresh[service].set(name, value)
+		changed[service] = true
+	}
+	for service, d := range fresh {
+		c.setLocked(service, d)
 	}
 	first := !c.answered
 	c.known, c.answered = true, true
@@ -188,18 +228,18 @@ func (c *control) Apply(b follow.Batch) {
 	c.tell(slices.AppendSeq([]string{}, maps.Keys(changed)))
 }
 
-// takeLocked takes one change over, and reports whether it was one.
-func (c *control) takeLocked(service, name string, change follow.Change, reset bool) bool {
+// takeLocked returns what a change puts in the place of a key's value, nil for none, and whether it is one.
+func (c *control) takeLocked(service, name string, change follow.Change, reset bool) (any, bool) {
 	key := service + "/" + name
 	delete(c.lost, key)
 	if change.Deleted {
-		// Taken away by a wipe or a restore, by nobody's decision. An acceptance is of revisions, which begin anew.
-		if suspicion := c.settings.suspicion; reset && suspicion > 0 && name != acceptName {
+		// Taken away by a wipe or a restore, by nobody's decision. An acceptance is of revisions, which begin anew; and whoever reports
+		// on an instance does so again.
+		if suspicion := c.settings.suspicion; reset && suspicion > 0 && name != acceptName && !strings.HasPrefix(name, healthName) {
 			c.lost[key] = time.Now().Add(suspicion)
-			return false
+			return nil, false
 		}
-		c.setLocked(service, c.ofLocked(service).with(name, nil))
-		return true
+		return nil, true
 	}
 	read := change.Read
 	if read == nil {
@@ -210,22 +250,23 @@ func (c *control) takeLocked(service, name string, change follow.Change, reset b
 		if c.settings.garbage.met(service, change.Key, change.Revision) {
 			c.settings.logger.Warn("value cannot be read, skipped", "service", service, "key", change.Key, "revision", change.Revision, "err", v)
 		}
-		return false
+		return nil, false
 	case nil:
-		return false
+		return nil, false
 	case *Policy:
 		v.Revision = change.Revision
 	case *Override:
 		v.Revision = change.Revision
+	case *finding:
+		v.Revision = change.Revision
 	case acceptance:
 		read = acceptance(change.Revision)
 	}
-	c.setLocked(service, c.ofLocked(service).with(name, read))
-	return true
+	return read, true
 }
 
 func (c *control) setLocked(service string, d *decisions) {
-	if d.policy == nil && len(d.overrides) == 0 && d.accepted == 0 {
+	if d.policy == nil && len(d.overrides) == 0 && len(d.health) == 0 && d.accepted == 0 {
 		delete(c.services, service)
 		return
 	}
@@ -368,7 +409,7 @@ func (f *feed) decide(d *decisions, known bool) {
 	f.steerLocked()
 }
 
-// steer gives instances that have changed what operators decided for them. A suspect that is taken back may have what they decided
+// steer gives instances that have changed what operators decided for them, and what was reported of them. A suspect that is taken back may have what they decided
 // before.
 func (f *feed) steer(updates []Update) []Update {
 	now := time.Now()
@@ -380,14 +421,14 @@ func (f *feed) steer(updates []Update) []Update {
 	return updates
 }
 
-// overlay returns an instance with what operators decided for it.
+// overlay returns an instance with what operators decided for it, and what was reported of its incarnation.
 func (f *feed) overlay(i *Instance, now time.Time) *Instance {
-	o := f.decided.override(i.ID, now)
-	if i.Override == o {
+	o, h := f.decided.override(i.ID, now), f.decided.healthOf(i)
+	if i.Override == o && i.Health == h {
 		return i
 	}
 	steered := *i
-	steered.Override = o
+	steered.Override, steered.Health = o, h
 	return &steered
 }
 
@@ -395,7 +436,7 @@ func (f *feed) steerLocked() {
 	now := time.Now()
 	var updates []Update
 	for _, i := range f.view.Instances {
-		if i.Override == nil && len(f.decided.overrides) == 0 {
+		if i.Override == nil && i.Health == nil && len(f.decided.overrides) == 0 && len(f.decided.health) == 0 {
 			continue
 		}
 		if steered := f.overlay(i, now); steered != i {

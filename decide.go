@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/wire"
@@ -31,9 +32,8 @@ func (r *etcd) setOverride(ctx context.Context, service, id string, o Override) 
 }
 
 // deleteOverride implements [engine].
-func (r *etcd) deleteOverride(ctx context.Context, service, id string, revision int64) error {
-	_, err := r.steer(ctx, r.layout.overrideKey(service, id), nil, revision, 0)
-	return err
+func (r *etcd) deleteOverride(ctx context.Context, service, id string, revision int64, by By) error {
+	return r.takeBack(ctx, r.layout.overrideKey(service, id), revision, by)
 }
 
 // override implements [engine].
@@ -59,9 +59,60 @@ func (r *etcd) setPolicy(ctx context.Context, service string, p Policy) (Policy,
 }
 
 // deletePolicy implements [engine].
-func (r *etcd) deletePolicy(ctx context.Context, service string, revision int64) error {
-	_, err := r.steer(ctx, r.layout.policyKey(service), nil, revision, 0)
-	return err
+func (r *etcd) deletePolicy(ctx context.Context, service string, revision int64, by By) error {
+	return r.takeBack(ctx, r.layout.policyKey(service), revision, by)
+}
+
+// takeBack deletes a key if it is still as of the given revision. Who does it, if he says so, is written over the value first: a delete says
+// nothing, and the history is to know.
+func (r *etcd) takeBack(ctx context.Context, key string, revision int64, by By) error {
+	if by == (By{}) {
+		_, err := r.steer(ctx, key, nil, revision, 0)
+		return err
+	}
+	var last int64 // that we wrote, perhaps
+	return r.call(ctx, func(ctx context.Context, conn *wire.Conn) error {
+		found, err := conn.KV().Get(ctx, key)
+		if err != nil || len(found.Kvs) == 0 {
+			return err
+		}
+		item := found.Kvs[0]
+		if revision != AnyRevision && item.ModRevision != revision && (last == 0 || byOf(item.Value) != by) {
+			return &ConflictError{Wanted: revision, Found: item.ModRevision}
+		}
+		last = item.ModRevision
+		mod, err := sign(ctx, conn.KV(), item, by)
+		if err != nil {
+			return err
+		}
+		_, err = write(ctx, conn.KV(), key, nil, mod, 0, false)
+		return err
+	})
+}
+
+// sign writes over a value who takes it away, and returns the revision to delete. A value that is no object, or that etcd has no room
+// for, goes unsigned.
+func sign(ctx context.Context, kv clientv3.KV, item *mvccpb.KeyValue, by By) (mod int64, err error) {
+	if byOf(item.Value) == by {
+		return item.ModRevision, nil
+	}
+	value, err := signed(item.Value, by)
+	if err != nil {
+		return item.ModRevision, nil
+	}
+	key := string(item.Key)
+	resp, err := kv.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", item.ModRevision)).
+		Then(clientv3.OpPut(key, string(value), clientv3.WithIgnoreLease())).Commit()
+	switch {
+	case err != nil && wire.IsRefusal(err):
+		return item.ModRevision, nil
+	case err != nil:
+		return 0, err
+	case !resp.Succeeded:
+		return 0, &ConflictError{Wanted: item.ModRevision}
+	}
+	return resp.Header.Revision, nil
 }
 
 // policy implements [engine].
@@ -174,7 +225,8 @@ func (r *etcd) call(ctx context.Context, do func(context.Context, *wire.Conn) er
 
 // settled reports whether to ask again would change nothing.
 func settled(err error) bool {
-	return wire.IsRefusal(err) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) || unreadableValue(err)
+	return wire.IsRefusal(err) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) ||
+		errors.Is(err, ErrAlive) || errors.Is(err, ErrRevision) || unreadableValue(err)
 }
 
 // unreadableValue reports whether a value in etcd is not what it is to be.

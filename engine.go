@@ -15,6 +15,7 @@ type engine interface {
 	// owned returns an instance that was registered with a token, [ErrNotFound] if there is none.
 	owned(ctx context.Context, service, id, token string) (*Instance, error)
 	remove(ctx context.Context, service, id string) error
+	removeDead(ctx context.Context, service, id string, by By) (*Instance, error)
 
 	lookup(ctx context.Context, service string) (*View, error)
 	services(ctx context.Context) ([]string, error)
@@ -25,10 +26,10 @@ type engine interface {
 
 	override(ctx context.Context, service, id string) (*Override, error)
 	setOverride(ctx context.Context, service, id string, o Override) (Override, error)
-	deleteOverride(ctx context.Context, service, id string, revision int64) error
+	deleteOverride(ctx context.Context, service, id string, revision int64, by By) error
 	policy(ctx context.Context, service string) (*Policy, error)
 	setPolicy(ctx context.Context, service string, p Policy) (Policy, error)
-	deletePolicy(ctx context.Context, service string, revision int64) error
+	deletePolicy(ctx context.Context, service string, revision int64, by By) error
 	accept(ctx context.Context, service, reason, author string) error
 
 	status(s *Status)

@@ -46,6 +46,9 @@ var (
 	// ErrNotFound says that there is no such policy or override, or no such registration to be resumed.
 	ErrNotFound = errors.New("not found")
 
+	// ErrAlive says that an instance is not removed because its registration lives, and would put it back at once.
+	ErrAlive = errors.New("it is alive and would register again at once: drain it, or end its process")
+
 	// ErrConflict is what every [ConflictError] is.
 	ErrConflict = errors.New("conflict")
 

@@ -26,6 +26,7 @@ type etcd struct {
 	source    *follow.Source
 	keeper    *lease.Keeper
 	control   *control
+	reports   reports
 	steering  sync.Once   // the control follower runs
 	all       *everything // nil unless the registry follows everything
 }

@@ -25,6 +25,7 @@ type feed struct {
 	service, dir string
 	logger       *slog.Logger
 	garbage      *garbage
+	counts       *counts
 
 	// Guarded by the registry's mu.
 	follower refresher
@@ -51,6 +52,7 @@ type feed struct {
 	known       bool        // that is known; until then no watcher is told of a view
 	answered    func()      // called when etcd has answered; must not block; nil for a feed that is nobody's
 	touched     func()      // called with each new view; must not block; nil: nobody wants to know
+	watched     bool        // by somebody, once: it is no feed for a single look
 }
 
 // delta is what one view changed over the one before it.
@@ -62,7 +64,7 @@ type delta struct {
 func newFeed(service, dir string, s settings) *feed {
 	return &feed{
 		service: service, dir: dir, logger: s.logger, changed: make(chan struct{}),
-		garbage: s.garbage, guard: newGuard(s.suspicion),
+		garbage: s.garbage, counts: s.counts, guard: newGuard(s.suspicion),
 		decided: noDecisions, known: true,
 	}
 }
@@ -249,6 +251,9 @@ func (f *feed) publish(v *View, d delta) {
 	if !f.known {
 		return
 	}
+	if f.seq > 0 && (f.watched || f.touched != nil) {
+		f.counts.told(d.updates)
+	}
 	f.seq++
 	f.ring = append(f.ring, d)
 	f.held += len(d.updates)
@@ -317,6 +322,7 @@ func (f *feed) stale(since time.Time, err error) *View {
 func (f *feed) newer(seq uint64, last *View) (v *View, number uint64, wait <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.watched = true
 	if f.view == nil || f.seq == seq {
 		return nil, 0, f.changed
 	}
@@ -351,10 +357,23 @@ func (f *feed) lastErr() error {
 
 func (f *feed) status(users int) ServiceStatus {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := ServiceStatus{Service: f.service, Watchers: users, Err: f.err, Skipped: f.garbage.count(f.service)}
-	if f.view != nil {
-		s.Revision, s.Instances, s.StaleSince = f.view.Revision, len(f.view.Instances), f.view.StaleSince
+	v, err := f.view, f.err
+	f.mu.Unlock()
+	s := ServiceStatus{Service: f.service, Watchers: users, Err: err, Skipped: f.garbage.count(f.service)}
+	if v == nil {
+		return s
+	}
+	s.Revision, s.Instances, s.StaleSince = v.Revision, len(v.Instances), v.StaleSince
+	for _, i := range v.Instances { // of a view, which is immutable: nobody waits for the lock meanwhile
+		if i.Suspect {
+			s.Suspects++
+		}
+		if !i.Healthy() {
+			s.Unhealthy++
+		}
+		if i.EffectiveState() == StateDraining {
+			s.Draining++
+		}
 	}
 	return s
 }

@@ -50,6 +50,7 @@ type Instance struct {
 	Version  string            // what it runs
 	Weight   int               // share of calls relative to the others; 0 means DefaultWeight
 	State    State             // "" means StateServing
+	Check    *Check            // what servers are asked to check; nil: nothing
 
 	// RawMetadata is the metadata of an instance whose metadata is not an object of strings, as JSON: other writers of
 	// the same keys may use any shape. It is kept as it is; at most one of Metadata and RawMetadata is set.
@@ -72,6 +73,9 @@ type Instance struct {
 	// itself; what counts, EffectiveState and EffectiveWeight return.
 	Override *Override
 
+	// Health is what a check found out about it; nil: nothing is known against it. See [Instance.Check].
+	Health *Health
+
 	lease     int64  // the key's; 0: none
 	tokenHash string // of the token by which the registration can be resumed; "": it cannot
 
@@ -84,11 +88,15 @@ func (i *Instance) Clone() *Instance {
 	c.Addrs = maps.Clone(i.Addrs)
 	c.Metadata = maps.Clone(i.Metadata)
 	c.RawMetadata = slices.Clone(i.RawMetadata)
+	if i.Check != nil {
+		check := *i.Check
+		c.Check = &check
+	}
 	return &c
 }
 
-// Serving reports whether the instance is to be called: it is willing, and no operator drains it.
-func (i *Instance) Serving() bool { return i.EffectiveState() == StateServing }
+// Serving reports whether the instance is to be called: it is willing, no operator drains it, and no check says that it is unhealthy.
+func (i *Instance) Serving() bool { return i.EffectiveState() == StateServing && i.Healthy() }
 
 // EffectiveState returns the state that counts: draining if the instance or an operator says so.
 func (i *Instance) EffectiveState() State {
@@ -173,6 +181,11 @@ func (i *Instance) validate() error {
 	}
 	if i.Version != "" {
 		if err := validateLabel("Instance.Version", i.Version); err != nil {
+			return err
+		}
+	}
+	if i.Check != nil {
+		if err := i.Check.validate(i); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,10 @@ type layout struct {
 // DefaultPrefix is where a registry keeps its keys unless told otherwise.
 const DefaultPrefix = "rollcall"
 
+// ServerService is the service whose instances are the registry's servers: each `rollcall server` registers itself there. What else
+// registers under the name is taken for one of them.
+const ServerService = "rollcall.server"
+
 // flatControl is the service name that a flat layout gives up for its control keys.
 const flatControl = "rollcall"
 

@@ -21,11 +21,13 @@ type settings struct {
 	zone        *string // nil: as the environment says
 	followAll   bool
 	garbage     *garbage
-	err         error // of the first bad option; every call on the registry returns it
+	counts      *counts
+	trace       TraceFunc // nil: nobody is told
+	err         error     // of the first bad option; every call on the registry returns it
 }
 
 func newSettings(opts []Option) settings {
-	s := settings{logger: slog.New(slog.DiscardHandler), suspicion: DefaultSuspicion, garbage: &garbage{}}
+	s := settings{logger: slog.New(slog.DiscardHandler), suspicion: DefaultSuspicion, garbage: &garbage{}, counts: &counts{}}
 	WithPrefix(DefaultPrefix)(&s)
 	for _, opt := range opts {
 		if opt != nil {

@@ -94,14 +94,27 @@ func (g *Registration) Revision() int64 { return g.hold.Revision() }
 // ([UnreachableError]), or etcd refuses, the change stands and is written as soon as etcd allows. After the registration
 // has ended Update returns why.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
+	return g.update(ctx, "update", change)
+}
+
+func (g *Registration) update(ctx context.Context, operation string, change func(*Instance)) error {
+	ctx, end := g.registry.traced(ctx, operation, g.service, g.id())
 	err := g.want(change)
 	if err == nil {
 		err = g.hold.await(ctx)
 	}
+	end(err)
 	if err != nil {
-		return fmt.Errorf("update %s/%s: %w", g.service, g.Instance().ID, err)
+		return fmt.Errorf("update %s/%s: %w", g.service, g.id(), err)
 	}
 	return nil
+}
+
+// id returns the instance's id, which never changes.
+func (g *Registration) id() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inst.ID
 }
 
 // want changes the wanted instance.
@@ -129,7 +142,7 @@ func (g *Registration) want(change func(*Instance)) error {
 // Drain marks the instance as draining: still registered, still finishing its work, to be sent nothing new. It is an
 // Update; setting the State back to [StateServing] undoes it.
 func (g *Registration) Drain(ctx context.Context) error {
-	return g.Update(ctx, func(i *Instance) { i.State = StateDraining })
+	return g.update(ctx, "drain", func(i *Instance) { i.State = StateDraining })
 }
 
 // Deregister says goodbye and removes the instance, and returns when etcd has confirmed it. It is idempotent. A key that
@@ -138,10 +151,19 @@ func (g *Registration) Drain(ctx context.Context) error {
 // When ctx ends first ([UnreachableError]), or etcd refuses ([ErrPermissionDenied]), the registration has ended all the
 // same: the key is removed as soon as etcd allows, and a further Deregister waits for that. After the registry's Close it
 // returns what Close did.
-func (g *Registration) Deregister(ctx context.Context) error { return g.end(ctx, g.hold.release) }
+func (g *Registration) Deregister(ctx context.Context) error {
+	return g.end(ctx, "deregister", g.hold.release)
+}
 
 // end removes the instance in one way or another.
-func (g *Registration) end(ctx context.Context, release func(context.Context) error) error {
+func (g *Registration) end(ctx context.Context, operation string, release func(context.Context) error) error {
+	ctx, ended := g.registry.traced(ctx, operation, g.service, g.id())
+	err := g.release(ctx, release)
+	ended(err)
+	return err
+}
+
+func (g *Registration) release(ctx context.Context, release func(context.Context) error) error {
 	err := release(ctx)
 	switch {
 	case errors.Is(g.hold.Err(), ErrClosed):

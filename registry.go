@@ -137,6 +137,13 @@ func (r *Registry) Zone() string { return *r.zone }
 // the one before it: the former registration, of this or another process, ends with [ErrReplaced], and neither its late
 // goodbye nor the end of its lease removes the key.
 func (r *Registry) Register(ctx context.Context, service string, inst Instance, opts ...RegisterOption) (*Registration, error) {
+	ctx, end := r.traced(ctx, "register", service, cmp.Or(inst.ID, inst.Addr))
+	g, err := r.register(ctx, service, inst, opts)
+	end(err)
+	return g, err
+}
+
+func (r *Registry) register(ctx context.Context, service string, inst Instance, opts []RegisterOption) (*Registration, error) {
 	reg, err := r.newRegistration(service, inst, registerSettingsOf(opts))
 	if err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, shorten(cmp.Or(inst.ID, inst.Addr)), err)
@@ -144,6 +151,7 @@ func (r *Registry) Register(ctx context.Context, service string, inst Instance, 
 	if err := reg.begin(ctx, false); err != nil {
 		return nil, fmt.Errorf("register %s/%s: %w", service, reg.inst.ID, err)
 	}
+	r.counts.began(reg)
 	r.logger.Info("registered", "service", service, "instance", reg.inst.ID)
 	return reg, nil
 }
@@ -181,6 +189,13 @@ func (r *Registry) check(service string) error {
 // It waits for etcd as long as ctx allows, and returns an [UnreachableError] then, unless a watcher of this registry
 // follows the service: its view is returned instead, with [View.StaleSince] set.
 func (r *Registry) Lookup(ctx context.Context, service string) (*View, error) {
+	ctx, end := r.traced(ctx, "lookup", service, "")
+	v, err := r.lookUp(ctx, service)
+	end(err)
+	return v, err
+}
+
+func (r *Registry) lookUp(ctx context.Context, service string) (*View, error) {
 	if err := r.check(service); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", service, err)
 	}

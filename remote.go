@@ -24,10 +24,11 @@ type Remote interface {
 
 	Override(ctx context.Context, service, id string) (Override, error)
 	SetOverride(ctx context.Context, service, id string, o Override) (Override, error)
-	DeleteOverride(ctx context.Context, service, id string, revision int64) error
+	DeleteOverride(ctx context.Context, service, id string, revision int64, by By) error
 	Policy(ctx context.Context, service string) (Policy, error)
 	SetPolicy(ctx context.Context, service string, p Policy) (Policy, error)
-	DeletePolicy(ctx context.Context, service string, revision int64) error
+	DeletePolicy(ctx context.Context, service string, revision int64, by By) error
+	RemoveDead(ctx context.Context, service, id string, by By) (*Instance, error)
 	Accept(ctx context.Context, service, reason, author string) error
 
 	// Status returns since when no server answers, zero while one does, and what the last failed try met.
@@ -152,8 +153,8 @@ func (e *remoteEngine) setOverride(ctx context.Context, service, id string, o Ov
 	return e.remote.SetOverride(ctx, service, id, o)
 }
 
-func (e *remoteEngine) deleteOverride(ctx context.Context, service, id string, revision int64) error {
-	return e.remote.DeleteOverride(ctx, service, id, revision)
+func (e *remoteEngine) deleteOverride(ctx context.Context, service, id string, revision int64, by By) error {
+	return e.remote.DeleteOverride(ctx, service, id, revision, by)
 }
 
 func (e *remoteEngine) policy(ctx context.Context, service string) (*Policy, error) {
@@ -165,8 +166,13 @@ func (e *remoteEngine) setPolicy(ctx context.Context, service string, p Policy) 
 	return e.remote.SetPolicy(ctx, service, p)
 }
 
-func (e *remoteEngine) deletePolicy(ctx context.Context, service string, revision int64) error {
-	return e.remote.DeletePolicy(ctx, service, revision)
+// removeDead implements [engine].
+func (e *remoteEngine) removeDead(ctx context.Context, service, id string, by By) (*Instance, error) {
+	return e.remote.RemoveDead(ctx, service, id, by)
+}
+
+func (e *remoteEngine) deletePolicy(ctx context.Context, service string, revision int64, by By) error {
+	return e.remote.DeletePolicy(ctx, service, revision, by)
 }
 
 func (e *remoteEngine) accept(ctx context.Context, service, reason, author string) error {

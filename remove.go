@@ -1,11 +1,13 @@
 package rollcall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -34,6 +36,69 @@ func (r *Registry) Remove(ctx context.Context, service, id string) error {
 	return nil
 }
 
+// RemoveDead is Remove for what is dead only: an instance without a lease, or one whose lease nobody has renewed for more than half of its
+// time, which is what is left of a process that died or lost etcd. A live one is refused with [ErrAlive]; without one the error is [ErrNotFound].
+// Who removes it, and why, is for the history. It returns the instance as it was last.
+func (r *Registry) RemoveDead(ctx context.Context, service, id string, by By) (*Instance, error) {
+	err := r.check(service)
+	if err == nil {
+		err = validateID(id)
+	}
+	if err == nil {
+		err = by.validate()
+	}
+	var last *Instance
+	if err == nil {
+		last, err = r.engine.removeDead(ctx, service, id, by)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("remove %s/%s: %w", service, shorten(id), err)
+	}
+	return last, nil
+}
+
+// removeDead implements [engine].
+func (r *etcd) removeDead(ctx context.Context, service, id string, by By) (last *Instance, err error) {
+	key := r.layout.key(service, id)
+	err = r.call(ctx, func(ctx context.Context, conn *wire.Conn) error {
+		found, err := conn.KV().Get(ctx, key)
+		switch {
+		case err != nil:
+			return err
+		case len(found.Kvs) == 0 && last != nil:
+			return nil // by a try whose answer was lost
+		case len(found.Kvs) == 0:
+			return ErrNotFound
+		}
+		item := found.Kvs[0]
+		if alive, err := renewed(ctx, conn, item.Lease); alive || err != nil {
+			return cmp.Or(err, ErrAlive)
+		}
+		last = &Instance{ID: id}
+		if i, err := decodeInstance(id, item.Value); err == nil {
+			last = i
+		}
+		mod, err := sayGoodbye(ctx, conn.KV(), id, item, by)
+		if err != nil {
+			return err
+		}
+		return deleteAt(ctx, conn.KV(), key, mod)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return last, nil
+}
+
+// renewed reports whether somebody renews a lease: heartbeats come every third of its time.
+func renewed(ctx context.Context, conn *wire.Conn, id int64) (bool, error) {
+	if id == 0 {
+		return false, nil
+	}
+	resp, err := pb.NewLeaseClient(conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id})
+	return err == nil && resp.TTL > resp.GrantedTTL/2, err
+}
+
 // remove implements [engine].
 func (r *etcd) remove(ctx context.Context, service, id string) error {
 	key := r.layout.key(service, id)
@@ -59,10 +124,15 @@ func removeWith(ctx context.Context, kv clientv3.KV, id, key string) error {
 	if err != nil || len(found.Kvs) == 0 {
 		return err
 	}
-	mod, err := sayGoodbye(ctx, kv, id, found.Kvs[0])
+	mod, err := sayGoodbye(ctx, kv, id, found.Kvs[0], By{})
 	if err != nil {
 		return err
 	}
+	return deleteAt(ctx, kv, key, mod)
+}
+
+// deleteAt deletes a key that is still as of a revision.
+func deleteAt(ctx context.Context, kv clientv3.KV, key string, mod int64) error {
 	resp, err := kv.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).
 		Then(clientv3.OpDelete(key)).Commit()
@@ -72,14 +142,17 @@ func removeWith(ctx context.Context, kv clientv3.KV, id, key string) error {
 	return err
 }
 
-// sayGoodbye writes the farewell over a value and returns the revision to delete. A value that cannot be read, or a
-// farewell that etcd refuses, goes without.
-func sayGoodbye(ctx context.Context, kv clientv3.KV, id string, item *mvccpb.KeyValue) (mod int64, err error) {
+// sayGoodbye writes the farewell over a value, with who says it for the instance, and returns the revision to delete. A value that
+// cannot be read, or a farewell that etcd refuses, goes without.
+func sayGoodbye(ctx context.Context, kv clientv3.KV, id string, item *mvccpb.KeyValue, by By) (mod int64, err error) {
 	i, err := decodeInstance(id, item.Value)
 	if err != nil || i.State == stateLeaving {
 		return item.ModRevision, nil
 	}
 	farewell, err := i.farewell()
+	if err == nil {
+		farewell, err = signed(farewell, by)
+	}
 	if err != nil {
 		return item.ModRevision, nil
 	}

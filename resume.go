@@ -32,10 +32,13 @@ func (i *Instance) Owns(token string) bool {
 // It waits for etcd as long as ctx allows. [ErrNotFound] says that there is no such instance, or that the token is not its own: the
 // two cannot be told apart. [ErrReplaced] says that somebody registered the id at the same moment.
 func (r *Registry) Resume(ctx context.Context, service, id, token string) (*Registration, error) {
+	ctx, end := r.traced(ctx, "resume", service, id)
 	g, err := r.resume(ctx, service, id, token)
+	end(err)
 	if err != nil {
 		return nil, fmt.Errorf("resume %s/%s: %w", service, shorten(id), err)
 	}
+	r.counts.began(g)
 	r.logger.Info("registration resumed", "service", service, "instance", id)
 	return g, nil
 }
@@ -80,7 +83,7 @@ func (r *etcd) owned(ctx context.Context, service, id, token string) (*Instance,
 
 // Expire removes the instance as the end of its lease would: without a goodbye, so that watchers take it for a crash. It is for
 // programs that keep registrations for others, who have fallen silent. Otherwise it is as [Registration.Deregister].
-func (g *Registration) Expire(ctx context.Context) error { return g.end(ctx, g.hold.drop) }
+func (g *Registration) Expire(ctx context.Context) error { return g.end(ctx, "expire", g.hold.drop) }
 
 // Detach ends the registration, with [ErrDetached], and leaves the instance in etcd for whoever resumes it: see [Registry.Resume]. It stays
 // until the lease runs out that it shares with the registry's others of its TTL, at most one TTL after [Registry.Close], before which

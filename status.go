@@ -18,6 +18,9 @@ type Status struct {
 
 	Leases   []LeaseStatus   // one per TTL in use and 1,000 registrations, sorted by TTL
 	Services []ServiceStatus // those followed by a watcher now or a moment ago, sorted by name
+
+	Registrations Registrations
+	Counters      Counters
 }
 
 // LeaseStatus is about one lease and the registrations it keeps.
@@ -33,6 +36,9 @@ type ServiceStatus struct {
 	Service    string    // its name
 	Revision   int64     // of the newest view; 0 before the first
 	Instances  int       // in the newest view
+	Suspects   int       // of the instances: their loss is doubted
+	Unhealthy  int       // of the instances: a check fails
+	Draining   int       // of the instances: they, or operators, say so
 	Watchers   int       // of this registry, open now
 	StaleSince time.Time // as in View; zero also before the first view: then Err says what keeps it
 	Err        error     // why it is stale
@@ -47,11 +53,17 @@ func (r *Registry) Status() Status {
 		return s
 	}
 	r.engine.status(&s)
+	r.counts.status(&s)
+	s.Counters.Skipped = r.garbage.total()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(r.feeds)) {
-		f := r.feeds[name]
-		s.Services = append(s.Services, f.status(f.users))
+	feeds := maps.Clone(r.feeds)
+	users := make(map[string]int, len(feeds))
+	for name, f := range feeds {
+		users[name] = f.users
+	}
+	r.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(feeds)) {
+		s.Services = append(s.Services, feeds[name].status(users[name]))
 	}
 	return s
 }

@@ -36,14 +36,17 @@ func (r *Registry) SetOverride(ctx context.Context, service, id string, o Overri
 }
 
 // DeleteOverride takes an operator's decision back, if it is still the one of the given revision, or [AnyRevision]. An override that is
-// not there is no error.
-func (r *Registry) DeleteOverride(ctx context.Context, service, id string, revision int64) error {
-	err := r.check(service)
+// not there is no error. Who does it, and why, may be said once, for the history: [Registry.Journal].
+func (r *Registry) DeleteOverride(ctx context.Context, service, id string, revision int64, by ...By) error {
+	who, err := oneBy(by)
+	if err == nil {
+		err = r.check(service)
+	}
 	if err == nil {
 		err = validateID(id)
 	}
 	if err == nil {
-		err = r.engine.deleteOverride(ctx, service, id, revision)
+		err = r.engine.deleteOverride(ctx, service, id, revision, who)
 	}
 	if err != nil {
 		return fmt.Errorf("undo override %s/%s: %w", service, id, err)
@@ -85,11 +88,14 @@ func (r *Registry) SetPolicy(ctx context.Context, service string, p Policy) (Pol
 }
 
 // DeletePolicy takes a service's policy back, if it is still the one of the given revision, or [AnyRevision]: callers return to what they
-// decide themselves. A policy that is not there is no error.
-func (r *Registry) DeletePolicy(ctx context.Context, service string, revision int64) error {
-	err := r.check(service)
+// decide themselves. A policy that is not there is no error. Who does it, and why, may be said once, as with [Registry.DeleteOverride].
+func (r *Registry) DeletePolicy(ctx context.Context, service string, revision int64, by ...By) error {
+	who, err := oneBy(by)
 	if err == nil {
-		err = r.engine.deletePolicy(ctx, service, revision)
+		err = r.check(service)
+	}
+	if err == nil {
+		err = r.engine.deletePolicy(ctx, service, revision, who)
 	}
 	if err != nil {
 		return fmt.Errorf("delete policy of %s: %w", service, err)

@@ -34,11 +34,12 @@ type record[M map[string]string | json.RawMessage] struct {
 	TTL         int64             `json:"TTL,omitempty"` // seconds
 	Registered  time.Time         `json:"Registered,omitzero"`
 	TokenHash   string            `json:"TokenHash,omitempty"`
+	Check       *checkRecord      `json:"Check,omitempty"`
 }
 
 // knownFields are the names of record's fields; all others belong to later versions.
 var knownFields = []string{
-	"Op", "Addr", "Metadata", "ID", "Incarnation", "Holder", "State", "Weight", "Zone", "Version", "Addrs", "TTL", "Registered", "TokenHash",
+	"Op", "Addr", "Metadata", "ID", "Incarnation", "Holder", "State", "Weight", "Zone", "Version", "Addrs", "TTL", "Registered", "TokenHash", "Check",
 }
 
 // encode writes i as it lies in etcd.
@@ -47,6 +48,9 @@ func (i *Instance) encode() ([]byte, error) {
 		Addr: i.Addr, ID: i.ID, Incarnation: i.Incarnation, Holder: i.Holder, State: i.State, Weight: i.Weight,
 		Zone: i.Zone, Version: i.Version, Addrs: i.Addrs, TTL: int64(i.TTL / time.Second), Registered: i.Registered,
 		Metadata: i.RawMetadata, TokenHash: i.tokenHash,
+	}
+	if i.Check != nil {
+		r.Check = i.Check.record()
 	}
 	if i.Metadata != nil {
 		m, err := json.Marshal(i.Metadata)
@@ -193,7 +197,7 @@ func instanceOf[M map[string]string | json.RawMessage](r *record[M]) *Instance {
 	return &Instance{
 		Addr: r.Addr, Addrs: r.Addrs, Zone: r.Zone, Version: r.Version, Weight: r.Weight, State: r.State,
 		TTL: time.Duration(r.TTL) * time.Second, Incarnation: r.Incarnation, Holder: r.Holder, Registered: r.Registered,
-		tokenHash: r.TokenHash,
+		tokenHash: r.TokenHash, Check: r.Check.check(),
 	}
 }
 

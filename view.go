@@ -75,8 +75,8 @@ func (v *View) Get(id string) (*Instance, bool) {
 	return v.Instances[n], true
 }
 
-// Ready iterates over the instances that are to be called: those that serve and are no suspects, or, when there is none,
-// all there are.
+// Ready iterates over the instances that are to be called: those that serve, see [Instance.Serving], and are no suspects, or, when there is
+// none, all there are.
 func (v *View) Ready() iter.Seq[*Instance] {
 	ready := func(i *Instance) bool { return i.Serving() && !i.Suspect }
 	return func(yield func(*Instance) bool) {
@@ -115,7 +115,7 @@ func diff(from, to []*Instance, sameEra bool) []Update {
 			updates = append(updates, Update{Op: Delete, Instance: from[0], Prev: from[0]})
 			from = from[1:]
 		default:
-			if !sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect || !from[0].Override.equal(to[0].Override) {
+			if !sameEra || !from[0].sameWrite(to[0]) || from[0].Suspect != to[0].Suspect || !from[0].Override.equal(to[0].Override) || !sameHealth(from[0].Health, to[0].Health) {
 				updates = append(updates, Update{Op: Modify, Instance: to[0], Prev: from[0]})
 			}
 			from, to = from[1:], to[1:]

@@ -158,7 +158,7 @@ func (p *policy) remove(m *member) {
 
 // place puts a member into the cell where it belongs by what it says.
 func (p *policy) place(m *member) {
-	serves := m.inst.EffectiveState() != rollcall.StateDraining
+	serves := m.inst.Serving()
 	p.serving += change(&m.serves, serves)
 	var to *cell
 	if serves || p.last {

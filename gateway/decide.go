@@ -53,10 +53,23 @@ func sameOverride(a, b rollcall.Override) bool {
 	return a.Drain == b.Drain && a.Weight == b.Weight && a.Reason == b.Reason && a.Until.Equal(b.Until)
 }
 
+// RemoveDead implements [rollcall.Remote].
+func (r *remote) RemoveDead(ctx context.Context, service, id string, by rollcall.By) (*rollcall.Instance, error) {
+	resp, _, err := decide(ctx, r, func(ctx context.Context, c rollcallv1.ControlServiceClient) (*rollcallv1.RemoveInstanceResponse, error) {
+		return c.RemoveInstance(ctx, &rollcallv1.RemoveInstanceRequest{Service: service, Id: id, Author: by.Author, Reason: by.Reason})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return message.InstanceOf(resp.GetInstance()), nil
+}
+
 // DeleteOverride implements [rollcall.Remote].
-func (r *remote) DeleteOverride(ctx context.Context, service, id string, revision int64) error {
+func (r *remote) DeleteOverride(ctx context.Context, service, id string, revision int64, by rollcall.By) error {
 	_, _, err := decide(ctx, r, func(ctx context.Context, c rollcallv1.ControlServiceClient) (*rollcallv1.DeleteOverrideResponse, error) {
-		return c.DeleteOverride(ctx, &rollcallv1.DeleteOverrideRequest{Service: service, Id: id, Revision: revision})
+		return c.DeleteOverride(ctx, &rollcallv1.DeleteOverrideRequest{
+			Service: service, Id: id, Revision: revision, Author: by.Author, Reason: by.Reason,
+		})
 	})
 	return err
 }
@@ -101,9 +114,11 @@ func samePolicy(a, b rollcall.Policy) bool {
 }
 
 // DeletePolicy implements [rollcall.Remote].
-func (r *remote) DeletePolicy(ctx context.Context, service string, revision int64) error {
+func (r *remote) DeletePolicy(ctx context.Context, service string, revision int64, by rollcall.By) error {
 	_, _, err := decide(ctx, r, func(ctx context.Context, c rollcallv1.ControlServiceClient) (*rollcallv1.DeletePolicyResponse, error) {
-		return c.DeletePolicy(ctx, &rollcallv1.DeletePolicyRequest{Service: service, Revision: revision})
+		return c.DeletePolicy(ctx, &rollcallv1.DeletePolicyRequest{
+			Service: service, Revision: revision, Author: by.Author, Reason: by.Reason,
+		})
 	})
 	return err
 }

@@ -50,6 +50,10 @@ func refusal(err error) error {
 		wanted, _ := strconv.ParseInt(info.GetMetadata()["wanted"], 10, 64)
 		found, _ := strconv.ParseInt(info.GetMetadata()["found"], 10, 64)
 		return &rollcall.ConflictError{Wanted: wanted, Found: found}
+	case codes.FailedPrecondition:
+		return named(rollcall.ErrAlive)
+	case codes.OutOfRange:
+		return named(rollcall.ErrRevision)
 	case codes.PermissionDenied:
 		return named(rollcall.ErrPermissionDenied)
 	case codes.Unauthenticated:

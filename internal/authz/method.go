@@ -32,6 +32,15 @@ var methods = map[string]method{
 	rollcallv1.ControlService_SetOverride_FullMethodName:    {verb: steer, writes: true},
 	rollcallv1.ControlService_DeleteOverride_FullMethodName: {verb: steer, writes: true},
 	rollcallv1.ControlService_Accept_FullMethodName:         {verb: steer, writes: true},
+	rollcallv1.ControlService_RemoveInstance_FullMethodName: {verb: steer, writes: true},
+
+	rollcallv1.HistoryService_ListEvents_FullMethodName:   {verb: read, some: true},
+	rollcallv1.HistoryService_WatchEvents_FullMethodName:  {verb: read, some: true},
+	rollcallv1.HistoryService_GetServiceAt_FullMethodName: {verb: read},
+	rollcallv1.HistoryService_Diff_FullMethodName:         {verb: read, some: true},
+
+	rollcallv1.OperationsService_GetStatus_FullMethodName: {verb: admin},
+	rollcallv1.OperationsService_Diagnose_FullMethodName:  {verb: admin},
 
 	"/grpc.health.v1.Health/Check": {open: true},
 	"/grpc.health.v1.Health/List":  {open: true},
@@ -53,6 +62,7 @@ var pages = map[string]method{
 
 	"/v1/prometheus/http_sd":       {open: true},
 	"/v1/watch":                    {open: true},
+	"/v1/history/watch":            {open: true},
 	"/v1/services/{service}/watch": {open: true},
 }
 

@@ -37,7 +37,7 @@ func same(a, b *rollcall.Instance) bool {
 	return a == b ||
 		a.ID == b.ID && a.Addr == b.Addr && a.Incarnation == b.Incarnation && a.State == b.State &&
 			a.EffectiveState() == b.EffectiveState() && a.EffectiveWeight() == b.EffectiveWeight() &&
-			a.Weight == b.Weight && a.Suspect == b.Suspect && a.Zone == b.Zone && a.Version == b.Version &&
+			a.Weight == b.Weight && a.Suspect == b.Suspect && a.Healthy() == b.Healthy() && a.Zone == b.Zone && a.Version == b.Version &&
 			maps.Equal(a.Addrs, b.Addrs) && maps.Equal(a.Metadata, b.Metadata) && bytes.Equal(a.RawMetadata, b.RawMetadata)
 }
 

@@ -83,7 +83,7 @@ func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
 	}
 	l.end = clientv3.GetPrefixRangeEnd(l.key)
 	h, err = l.list(ctx)
-	if err != nil && !wire.IsRefusal(err) && !isCompacted(err) && ctx.Err() == nil {
+	if err != nil && !wire.IsRefusal(err) && !isCompacted(err) && !isFuture(err) && ctx.Err() == nil {
 		s.pace.failed(l.conn, s.line.Members())
 		s.line.DropAfter(l.conn, err)
 		return h, fmt.Errorf("%s: %w", l.conn.Endpoint, err)
@@ -93,6 +93,8 @@ func (s *Source) list(ctx context.Context, l *lister) (h Header, err error) {
 	}
 	return h, err
 }
+
+func isFuture(err error) bool { return errors.Is(wire.EtcdError(err), rpctypes.ErrFutureRev) }
 
 func isCompacted(err error) bool { return errors.Is(wire.EtcdError(err), rpctypes.ErrCompacted) }
 

@@ -24,12 +24,13 @@ func Instance(i *rollcall.Instance) *rollcallv1.Instance {
 		Id: Text(i.ID), Addr: Text(i.Addr), Addrs: texts(i.Addrs), Metadata: texts(i.Metadata), Zone: Text(i.Zone), Version: Text(i.Version),
 		Weight: number(i.Weight), State: Text(string(i.State)),
 		EffectiveState: Text(string(i.EffectiveState())), EffectiveWeight: number(i.EffectiveWeight()),
-		Suspect: i.Suspect, Registered: moment(i.Registered), Incarnation: Text(i.Incarnation),
+		Suspect: i.Suspect, Registered: Moment(i.Registered), Incarnation: Text(i.Incarnation),
 		Revision: i.Revision, CreateRevision: i.CreateRevision,
 	}
 	if i.Override != nil {
 		m.Override = Override(i.Override)
 	}
+	m.Check, m.Health = Check(i.Check), Health(i.Health)
 	if i.TTL != 0 {
 		m.Ttl = durationpb.New(i.TTL)
 	}
@@ -46,7 +47,7 @@ func Instance(i *rollcall.Instance) *rollcallv1.Instance {
 func Requested(m *rollcallv1.Instance) rollcall.Instance {
 	return rollcall.Instance{
 		ID: m.GetId(), Addr: m.GetAddr(), Addrs: maps.Clone(m.GetAddrs()), Metadata: maps.Clone(m.GetMetadata()), Zone: m.GetZone(), Version: m.GetVersion(),
-		Weight: int(m.GetWeight()), State: rollcall.State(m.GetState()),
+		Weight: int(m.GetWeight()), State: rollcall.State(m.GetState()), Check: CheckOf(m.GetCheck()),
 	}
 }
 
@@ -55,7 +56,7 @@ func InstanceOf(m *rollcallv1.Instance) *rollcall.Instance {
 	i := Requested(m)
 	i.TTL, i.Incarnation, i.Suspect = m.GetTtl().AsDuration(), m.GetIncarnation(), m.GetSuspect()
 	i.Revision, i.CreateRevision = m.GetRevision(), m.GetCreateRevision()
-	i.Registered = momentOf(m.GetRegistered())
+	i.Registered, i.Health = MomentOf(m.GetRegistered()), HealthOf(m.GetHealth())
 	if m.GetOverride() != nil {
 		o := OverrideOf(m.GetOverride())
 		i.Override = &o
@@ -92,7 +93,7 @@ func UpdateOf(m *rollcallv1.Update) rollcall.Update {
 func Override(o *rollcall.Override) *rollcallv1.Override {
 	return &rollcallv1.Override{
 		Drain: o.Drain, Weight: number(o.Weight), Reason: Text(o.Reason), Author: Text(o.Author),
-		Since: moment(o.Since), Until: moment(o.Until), Revision: o.Revision,
+		Since: Moment(o.Since), Until: Moment(o.Until), Revision: o.Revision,
 	}
 }
 
@@ -100,7 +101,7 @@ func Override(o *rollcall.Override) *rollcallv1.Override {
 func OverrideOf(m *rollcallv1.Override) rollcall.Override {
 	return rollcall.Override{
 		Drain: m.GetDrain(), Weight: int(m.GetWeight()), Reason: m.GetReason(), Author: m.GetAuthor(),
-		Since: momentOf(m.GetSince()), Until: momentOf(m.GetUntil()), Revision: m.GetRevision(),
+		Since: MomentOf(m.GetSince()), Until: MomentOf(m.GetUntil()), Revision: m.GetRevision(),
 	}
 }
 
@@ -144,7 +145,7 @@ func Staleness(since time.Time, why error) *rollcallv1.Staleness {
 	if since.IsZero() {
 		return nil
 	}
-	s := &rollcallv1.Staleness{Since: moment(since)}
+	s := &rollcallv1.Staleness{Since: Moment(since)}
 	if why != nil {
 		s.Reason = Text(why.Error())
 	}
@@ -167,7 +168,8 @@ func texts(m map[string]string) map[string]string {
 
 func number(n int) int32 { return int32(max(math.MinInt32, min(n, math.MaxInt32))) }
 
-func moment(t time.Time) *timestamppb.Timestamp {
+// Moment returns a time as the API has it; none, and one that it cannot have, is not set.
+func Moment(t time.Time) *timestamppb.Timestamp {
 	m := timestamppb.New(t)
 	if t.IsZero() || m.CheckValid() != nil {
 		return nil
@@ -175,7 +177,8 @@ func moment(t time.Time) *timestamppb.Timestamp {
 	return m
 }
 
-func momentOf(m *timestamppb.Timestamp) time.Time {
+// MomentOf is the inverse of [Moment].
+func MomentOf(m *timestamppb.Timestamp) time.Time {
 	if m == nil || m.CheckValid() != nil {
 		return time.Time{}
 	}

@@ -241,7 +241,11 @@ type DeletePolicyRequest struct {
 	// The service's name.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// That of the policy that is meant, -1 for whatever is there.
-	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Why, for the history.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who. Where callers are authenticated the server fills it in.
+	Author        string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +292,20 @@ func (x *DeletePolicyRequest) GetRevision() int64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *DeletePolicyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeletePolicyRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
 }
 
 // DeletePolicyResponse says that it is gone.
@@ -546,7 +564,11 @@ type DeleteOverrideRequest struct {
 	// The instance's id.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// That of the override that is meant, -1 for whatever is there.
-	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Why, for the history.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who. Where callers are authenticated the server fills it in.
+	Author        string `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -602,6 +624,20 @@ func (x *DeleteOverrideRequest) GetRevision() int64 {
 	return 0
 }
 
+func (x *DeleteOverrideRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeleteOverrideRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
 // DeleteOverrideResponse says that it is gone.
 type DeleteOverrideResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -639,6 +675,125 @@ func (*DeleteOverrideResponse) Descriptor() ([]byte, []int) {
 	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
+// RemoveInstanceRequest names an instance.
+type RemoveInstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service's name.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// The instance's id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Why, for the history.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who. Where callers are authenticated the server fills it in.
+	Author        string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveInstanceRequest) Reset() {
+	*x = RemoveInstanceRequest{}
+	mi := &file_rollcall_v1_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveInstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveInstanceRequest) ProtoMessage() {}
+
+func (x *RemoveInstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveInstanceRequest.ProtoReflect.Descriptor instead.
+func (*RemoveInstanceRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RemoveInstanceRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *RemoveInstanceRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemoveInstanceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RemoveInstanceRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// RemoveInstanceResponse says that it is gone.
+type RemoveInstanceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was last.
+	Instance      *Instance `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveInstanceResponse) Reset() {
+	*x = RemoveInstanceResponse{}
+	mi := &file_rollcall_v1_control_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveInstanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveInstanceResponse) ProtoMessage() {}
+
+func (x *RemoveInstanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_control_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveInstanceResponse.ProtoReflect.Descriptor instead.
+func (*RemoveInstanceResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RemoveInstanceResponse) GetInstance() *Instance {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
 // AcceptRequest names a service.
 type AcceptRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -654,7 +809,7 @@ type AcceptRequest struct {
 
 func (x *AcceptRequest) Reset() {
 	*x = AcceptRequest{}
-	mi := &file_rollcall_v1_control_proto_msgTypes[12]
+	mi := &file_rollcall_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +821,7 @@ func (x *AcceptRequest) String() string {
 func (*AcceptRequest) ProtoMessage() {}
 
 func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_control_proto_msgTypes[12]
+	mi := &file_rollcall_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +834,7 @@ func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptRequest.ProtoReflect.Descriptor instead.
 func (*AcceptRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AcceptRequest) GetService() string {
@@ -712,7 +867,7 @@ type AcceptResponse struct {
 
 func (x *AcceptResponse) Reset() {
 	*x = AcceptResponse{}
-	mi := &file_rollcall_v1_control_proto_msgTypes[13]
+	mi := &file_rollcall_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +879,7 @@ func (x *AcceptResponse) String() string {
 func (*AcceptResponse) ProtoMessage() {}
 
 func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_control_proto_msgTypes[13]
+	mi := &file_rollcall_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +892,7 @@ func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptResponse.ProtoReflect.Descriptor instead.
 func (*AcceptResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 var File_rollcall_v1_control_proto protoreflect.FileDescriptor
@@ -755,10 +910,12 @@ const file_rollcall_v1_control_proto_rawDesc = "" +
 	"\x06policy\x18\x02 \x01(\v2\x13.rollcall.v1.PolicyR\x06policy\"g\n" +
 	"\x11SetPolicyResponse\x12+\n" +
 	"\x06policy\x18\x01 \x01(\v2\x13.rollcall.v1.PolicyR\x06policy\x12%\n" +
-	"\x0eservice_config\x18\x02 \x01(\tR\rserviceConfig\"K\n" +
+	"\x0eservice_config\x18\x02 \x01(\tR\rserviceConfig\"{\n" +
 	"\x13DeletePolicyRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x03R\brevision\"\x16\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\"\x16\n" +
 	"\x14DeletePolicyResponse\">\n" +
 	"\x12GetOverrideRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
@@ -770,24 +927,34 @@ const file_rollcall_v1_control_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x121\n" +
 	"\boverride\x18\x03 \x01(\v2\x15.rollcall.v1.OverrideR\boverride\"H\n" +
 	"\x13SetOverrideResponse\x121\n" +
-	"\boverride\x18\x01 \x01(\v2\x15.rollcall.v1.OverrideR\boverride\"]\n" +
+	"\boverride\x18\x01 \x01(\v2\x15.rollcall.v1.OverrideR\boverride\"\x8d\x01\n" +
 	"\x15DeleteOverrideRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\x18\n" +
-	"\x16DeleteOverrideResponse\"Y\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x05 \x01(\tR\x06author\"\x18\n" +
+	"\x16DeleteOverrideResponse\"q\n" +
+	"\x15RemoveInstanceRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\"K\n" +
+	"\x16RemoveInstanceResponse\x121\n" +
+	"\binstance\x18\x01 \x01(\v2\x15.rollcall.v1.InstanceR\binstance\"Y\n" +
 	"\rAcceptRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06author\x18\x03 \x01(\tR\x06author\"\x10\n" +
-	"\x0eAcceptResponse2\xf3\x06\n" +
+	"\x0eAcceptResponse2\xfe\a\n" +
 	"\x0eControlService\x12q\n" +
 	"\tGetPolicy\x12\x1d.rollcall.v1.GetPolicyRequest\x1a\x1e.rollcall.v1.GetPolicyResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/services/{service}/policy\x12t\n" +
 	"\tSetPolicy\x12\x1d.rollcall.v1.SetPolicyRequest\x1a\x1e.rollcall.v1.SetPolicyResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\x1a\x1d/v1/services/{service}/policy\x12z\n" +
 	"\fDeletePolicy\x12 .rollcall.v1.DeletePolicyRequest\x1a!.rollcall.v1.DeletePolicyResponse\"%\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/services/{service}/policy\x12\x7f\n" +
 	"\vGetOverride\x12\x1f.rollcall.v1.GetOverrideRequest\x1a .rollcall.v1.GetOverrideResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/services/{service}/overrides/{id}\x12\x82\x01\n" +
 	"\vSetOverride\x12\x1f.rollcall.v1.SetOverrideRequest\x1a .rollcall.v1.SetOverrideResponse\"0\x82\xd3\xe4\x93\x02*:\x01*\x1a%/v1/services/{service}/overrides/{id}\x12\x88\x01\n" +
-	"\x0eDeleteOverride\x12\".rollcall.v1.DeleteOverrideRequest\x1a#.rollcall.v1.DeleteOverrideResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/services/{service}/overrides/{id}\x12k\n" +
+	"\x0eDeleteOverride\x12\".rollcall.v1.DeleteOverrideRequest\x1a#.rollcall.v1.DeleteOverrideResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/services/{service}/overrides/{id}\x12\x88\x01\n" +
+	"\x0eRemoveInstance\x12\".rollcall.v1.RemoveInstanceRequest\x1a#.rollcall.v1.RemoveInstanceResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/services/{service}/instances/{id}\x12k\n" +
 	"\x06Accept\x12\x1a.rollcall.v1.AcceptRequest\x1a\x1b.rollcall.v1.AcceptResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/services/{service}/acceptB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
 
 var (
@@ -802,7 +969,7 @@ func file_rollcall_v1_control_proto_rawDescGZIP() []byte {
 	return file_rollcall_v1_control_proto_rawDescData
 }
 
-var file_rollcall_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_rollcall_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_rollcall_v1_control_proto_goTypes = []any{
 	(*GetPolicyRequest)(nil),       // 0: rollcall.v1.GetPolicyRequest
 	(*GetPolicyResponse)(nil),      // 1: rollcall.v1.GetPolicyResponse
@@ -816,37 +983,43 @@ var file_rollcall_v1_control_proto_goTypes = []any{
 	(*SetOverrideResponse)(nil),    // 9: rollcall.v1.SetOverrideResponse
 	(*DeleteOverrideRequest)(nil),  // 10: rollcall.v1.DeleteOverrideRequest
 	(*DeleteOverrideResponse)(nil), // 11: rollcall.v1.DeleteOverrideResponse
-	(*AcceptRequest)(nil),          // 12: rollcall.v1.AcceptRequest
-	(*AcceptResponse)(nil),         // 13: rollcall.v1.AcceptResponse
-	(*Policy)(nil),                 // 14: rollcall.v1.Policy
-	(*Override)(nil),               // 15: rollcall.v1.Override
+	(*RemoveInstanceRequest)(nil),  // 12: rollcall.v1.RemoveInstanceRequest
+	(*RemoveInstanceResponse)(nil), // 13: rollcall.v1.RemoveInstanceResponse
+	(*AcceptRequest)(nil),          // 14: rollcall.v1.AcceptRequest
+	(*AcceptResponse)(nil),         // 15: rollcall.v1.AcceptResponse
+	(*Policy)(nil),                 // 16: rollcall.v1.Policy
+	(*Override)(nil),               // 17: rollcall.v1.Override
+	(*Instance)(nil),               // 18: rollcall.v1.Instance
 }
 var file_rollcall_v1_control_proto_depIdxs = []int32{
-	14, // 0: rollcall.v1.GetPolicyResponse.policy:type_name -> rollcall.v1.Policy
-	14, // 1: rollcall.v1.SetPolicyRequest.policy:type_name -> rollcall.v1.Policy
-	14, // 2: rollcall.v1.SetPolicyResponse.policy:type_name -> rollcall.v1.Policy
-	15, // 3: rollcall.v1.GetOverrideResponse.override:type_name -> rollcall.v1.Override
-	15, // 4: rollcall.v1.SetOverrideRequest.override:type_name -> rollcall.v1.Override
-	15, // 5: rollcall.v1.SetOverrideResponse.override:type_name -> rollcall.v1.Override
-	0,  // 6: rollcall.v1.ControlService.GetPolicy:input_type -> rollcall.v1.GetPolicyRequest
-	2,  // 7: rollcall.v1.ControlService.SetPolicy:input_type -> rollcall.v1.SetPolicyRequest
-	4,  // 8: rollcall.v1.ControlService.DeletePolicy:input_type -> rollcall.v1.DeletePolicyRequest
-	6,  // 9: rollcall.v1.ControlService.GetOverride:input_type -> rollcall.v1.GetOverrideRequest
-	8,  // 10: rollcall.v1.ControlService.SetOverride:input_type -> rollcall.v1.SetOverrideRequest
-	10, // 11: rollcall.v1.ControlService.DeleteOverride:input_type -> rollcall.v1.DeleteOverrideRequest
-	12, // 12: rollcall.v1.ControlService.Accept:input_type -> rollcall.v1.AcceptRequest
-	1,  // 13: rollcall.v1.ControlService.GetPolicy:output_type -> rollcall.v1.GetPolicyResponse
-	3,  // 14: rollcall.v1.ControlService.SetPolicy:output_type -> rollcall.v1.SetPolicyResponse
-	5,  // 15: rollcall.v1.ControlService.DeletePolicy:output_type -> rollcall.v1.DeletePolicyResponse
-	7,  // 16: rollcall.v1.ControlService.GetOverride:output_type -> rollcall.v1.GetOverrideResponse
-	9,  // 17: rollcall.v1.ControlService.SetOverride:output_type -> rollcall.v1.SetOverrideResponse
-	11, // 18: rollcall.v1.ControlService.DeleteOverride:output_type -> rollcall.v1.DeleteOverrideResponse
-	13, // 19: rollcall.v1.ControlService.Accept:output_type -> rollcall.v1.AcceptResponse
-	13, // [13:20] is the sub-list for method output_type
-	6,  // [6:13] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	16, // 0: rollcall.v1.GetPolicyResponse.policy:type_name -> rollcall.v1.Policy
+	16, // 1: rollcall.v1.SetPolicyRequest.policy:type_name -> rollcall.v1.Policy
+	16, // 2: rollcall.v1.SetPolicyResponse.policy:type_name -> rollcall.v1.Policy
+	17, // 3: rollcall.v1.GetOverrideResponse.override:type_name -> rollcall.v1.Override
+	17, // 4: rollcall.v1.SetOverrideRequest.override:type_name -> rollcall.v1.Override
+	17, // 5: rollcall.v1.SetOverrideResponse.override:type_name -> rollcall.v1.Override
+	18, // 6: rollcall.v1.RemoveInstanceResponse.instance:type_name -> rollcall.v1.Instance
+	0,  // 7: rollcall.v1.ControlService.GetPolicy:input_type -> rollcall.v1.GetPolicyRequest
+	2,  // 8: rollcall.v1.ControlService.SetPolicy:input_type -> rollcall.v1.SetPolicyRequest
+	4,  // 9: rollcall.v1.ControlService.DeletePolicy:input_type -> rollcall.v1.DeletePolicyRequest
+	6,  // 10: rollcall.v1.ControlService.GetOverride:input_type -> rollcall.v1.GetOverrideRequest
+	8,  // 11: rollcall.v1.ControlService.SetOverride:input_type -> rollcall.v1.SetOverrideRequest
+	10, // 12: rollcall.v1.ControlService.DeleteOverride:input_type -> rollcall.v1.DeleteOverrideRequest
+	12, // 13: rollcall.v1.ControlService.RemoveInstance:input_type -> rollcall.v1.RemoveInstanceRequest
+	14, // 14: rollcall.v1.ControlService.Accept:input_type -> rollcall.v1.AcceptRequest
+	1,  // 15: rollcall.v1.ControlService.GetPolicy:output_type -> rollcall.v1.GetPolicyResponse
+	3,  // 16: rollcall.v1.ControlService.SetPolicy:output_type -> rollcall.v1.SetPolicyResponse
+	5,  // 17: rollcall.v1.ControlService.DeletePolicy:output_type -> rollcall.v1.DeletePolicyResponse
+	7,  // 18: rollcall.v1.ControlService.GetOverride:output_type -> rollcall.v1.GetOverrideResponse
+	9,  // 19: rollcall.v1.ControlService.SetOverride:output_type -> rollcall.v1.SetOverrideResponse
+	11, // 20: rollcall.v1.ControlService.DeleteOverride:output_type -> rollcall.v1.DeleteOverrideResponse
+	13, // 21: rollcall.v1.ControlService.RemoveInstance:output_type -> rollcall.v1.RemoveInstanceResponse
+	15, // 22: rollcall.v1.ControlService.Accept:output_type -> rollcall.v1.AcceptResponse
+	15, // [15:23] is the sub-list for method output_type
+	7,  // [7:15] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_control_proto_init() }
@@ -861,7 +1034,7 @@ func file_rollcall_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_control_proto_rawDesc), len(file_rollcall_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	ControlService_GetOverride_FullMethodName    = "/rollcall.v1.ControlService/GetOverride"
 	ControlService_SetOverride_FullMethodName    = "/rollcall.v1.ControlService/SetOverride"
 	ControlService_DeleteOverride_FullMethodName = "/rollcall.v1.ControlService/DeleteOverride"
+	ControlService_RemoveInstance_FullMethodName = "/rollcall.v1.ControlService/RemoveInstance"
 	ControlService_Accept_FullMethodName         = "/rollcall.v1.ControlService/Accept"
 )
 
@@ -49,6 +50,9 @@ type ControlServiceClient interface {
 	SetOverride(ctx context.Context, in *SetOverrideRequest, opts ...grpc.CallOption) (*SetOverrideResponse, error)
 	// DeleteOverride takes it back. One that is not there is no error.
 	DeleteOverride(ctx context.Context, in *DeleteOverrideRequest, opts ...grpc.CallOption) (*DeleteOverrideResponse, error)
+	// RemoveInstance removes what a dead or foreign writer left behind: an instance without a lease, or one whose lease is no longer renewed.
+	// FAILED_PRECONDITION: it is alive, and would put itself back at once; drain it, or end its process. One that is not there is NOT_FOUND.
+	RemoveInstance(ctx context.Context, in *RemoveInstanceRequest, opts ...grpc.CallOption) (*RemoveInstanceResponse, error)
 	// Accept has every caller believe the losses that it doubts now: suspects leave.
 	Accept(ctx context.Context, in *AcceptRequest, opts ...grpc.CallOption) (*AcceptResponse, error)
 }
@@ -121,6 +125,16 @@ func (c *controlServiceClient) DeleteOverride(ctx context.Context, in *DeleteOve
 	return out, nil
 }
 
+func (c *controlServiceClient) RemoveInstance(ctx context.Context, in *RemoveInstanceRequest, opts ...grpc.CallOption) (*RemoveInstanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveInstanceResponse)
+	err := c.cc.Invoke(ctx, ControlService_RemoveInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlServiceClient) Accept(ctx context.Context, in *AcceptRequest, opts ...grpc.CallOption) (*AcceptResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AcceptResponse)
@@ -150,6 +164,9 @@ type ControlServiceServer interface {
 	SetOverride(context.Context, *SetOverrideRequest) (*SetOverrideResponse, error)
 	// DeleteOverride takes it back. One that is not there is no error.
 	DeleteOverride(context.Context, *DeleteOverrideRequest) (*DeleteOverrideResponse, error)
+	// RemoveInstance removes what a dead or foreign writer left behind: an instance without a lease, or one whose lease is no longer renewed.
+	// FAILED_PRECONDITION: it is alive, and would put itself back at once; drain it, or end its process. One that is not there is NOT_FOUND.
+	RemoveInstance(context.Context, *RemoveInstanceRequest) (*RemoveInstanceResponse, error)
 	// Accept has every caller believe the losses that it doubts now: suspects leave.
 	Accept(context.Context, *AcceptRequest) (*AcceptResponse, error)
 	mustEmbedUnimplementedControlServiceServer()
@@ -179,6 +196,9 @@ func (UnimplementedControlServiceServer) SetOverride(context.Context, *SetOverri
 }
 func (UnimplementedControlServiceServer) DeleteOverride(context.Context, *DeleteOverrideRequest) (*DeleteOverrideResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteOverride not implemented")
+}
+func (UnimplementedControlServiceServer) RemoveInstance(context.Context, *RemoveInstanceRequest) (*RemoveInstanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveInstance not implemented")
 }
 func (UnimplementedControlServiceServer) Accept(context.Context, *AcceptRequest) (*AcceptResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Accept not implemented")
@@ -312,6 +332,24 @@ func _ControlService_DeleteOverride_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ControlService_RemoveInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).RemoveInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_RemoveInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).RemoveInstance(ctx, req.(*RemoveInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ControlService_Accept_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AcceptRequest)
 	if err := dec(in); err != nil {
@@ -360,6 +398,10 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteOverride",
 			Handler:    _ControlService_DeleteOverride_Handler,
+		},
+		{
+			MethodName: "RemoveInstance",
+			Handler:    _ControlService_RemoveInstance_Handler,
 		},
 		{
 			MethodName: "Accept",

@@ -192,7 +192,9 @@ type ServiceSummary struct {
 	// etcd's revision of the last change.
 	Revision int64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
 	// It has a policy.
-	Policy        bool `protobuf:"varint,9,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy bool `protobuf:"varint,9,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Serving by their own word, but a check says otherwise.
+	Unhealthy     int32 `protobuf:"varint,10,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +290,13 @@ func (x *ServiceSummary) GetPolicy() bool {
 		return x.Policy
 	}
 	return false
+}
+
+func (x *ServiceSummary) GetUnhealthy() int32 {
+	if x != nil {
+		return x.Unhealthy
+	}
+	return 0
 }
 
 // GetServiceRequest names a service.
@@ -820,7 +829,7 @@ const file_rollcall_v1_discovery_proto_rawDesc = "" +
 	"\bservices\x18\x01 \x03(\v2\x1b.rollcall.v1.ServiceSummaryR\bservices\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12,\n" +
-	"\x05stale\x18\x04 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\"\xc8\x03\n" +
+	"\x05stale\x18\x04 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\"\xe6\x03\n" +
 	"\x0eServiceSummary\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x05R\tinstances\x12\x18\n" +
@@ -830,7 +839,9 @@ const file_rollcall_v1_discovery_proto_rawDesc = "" +
 	"\x05zones\x18\x06 \x03(\v2&.rollcall.v1.ServiceSummary.ZonesEntryR\x05zones\x12E\n" +
 	"\bversions\x18\a \x03(\v2).rollcall.v1.ServiceSummary.VersionsEntryR\bversions\x12\x1a\n" +
 	"\brevision\x18\b \x01(\x03R\brevision\x12\x16\n" +
-	"\x06policy\x18\t \x01(\bR\x06policy\x1a8\n" +
+	"\x06policy\x18\t \x01(\bR\x06policy\x12\x1c\n" +
+	"\tunhealthy\x18\n" +
+	" \x01(\x05R\tunhealthy\x1a8\n" +
 	"\n" +
 	"ZonesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

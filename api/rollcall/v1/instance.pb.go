@@ -80,10 +80,10 @@ func (x Update_Op) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Update_Op.Descriptor instead.
 func (Update_Op) EnumDescriptor() ([]byte, []int) {
-	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{1, 0}
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{3, 0}
 }
 
-// Instance is one running copy of a service. Who registers one sets the fields up to `state`; what follows is set by rollcall and
+// Instance is one running copy of a service. Who registers one sets the fields up to `check`; what follows is set by rollcall and
 // ignored in requests.
 type Instance struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -103,6 +103,8 @@ type Instance struct {
 	Weight int32 `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
 	// What it says of itself: "serving", which is the default, or "draining": alive and finishing its work, to be sent nothing new.
 	State string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	// What it asks servers to check. Not set: nothing.
+	Check *Check `protobuf:"bytes,9,opt,name=check,proto3" json:"check,omitempty"`
 	// The state that counts: draining if the instance or an operator says so.
 	EffectiveState string `protobuf:"bytes,16,opt,name=effective_state,json=effectiveState,proto3" json:"effective_state,omitempty"`
 	// The weight that counts: the operator's, else the instance's own.
@@ -123,7 +125,9 @@ type Instance struct {
 	// etcd's revision at which the instance appeared.
 	CreateRevision int64 `protobuf:"varint,24,opt,name=create_revision,json=createRevision,proto3" json:"create_revision,omitempty"`
 	// The metadata of an instance whose metadata is not an object of strings: other writers of the same keys may use any shape.
-	RawMetadata   *structpb.Value `protobuf:"bytes,25,opt,name=raw_metadata,json=rawMetadata,proto3" json:"raw_metadata,omitempty"`
+	RawMetadata *structpb.Value `protobuf:"bytes,25,opt,name=raw_metadata,json=rawMetadata,proto3" json:"raw_metadata,omitempty"`
+	// What a check found out about it. Not set: nothing is known against it.
+	Health        *Health `protobuf:"bytes,26,opt,name=health,proto3" json:"health,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,6 +218,13 @@ func (x *Instance) GetState() string {
 	return ""
 }
 
+func (x *Instance) GetCheck() *Check {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
 func (x *Instance) GetEffectiveState() string {
 	if x != nil {
 		return x.EffectiveState
@@ -284,6 +295,215 @@ func (x *Instance) GetRawMetadata() *structpb.Value {
 	return nil
 }
 
+func (x *Instance) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+// Check is what an instance asks the servers to do: to see for themselves whether it is well. One of them does, at an address that the
+// instance has registered.
+type Check struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "grpc": grpc.health.v1, where SERVING is well. "http": a GET, where 200 to 299 is well and redirects are not followed. "tcp": a
+	// connection that is accepted.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Which of the instance's `addrs`, by name; "" means its `addr`.
+	Addr string `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	// Of "grpc": the service to ask for; "" is the server as a whole.
+	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	// Of "http": what to get, beginning with "/"; "" means "/".
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Of "grpc" and "http": speak TLS, to whoever answers.
+	Tls bool `protobuf:"varint,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	// From one check to the next: 1 s to 1 h. Not set: 10 s.
+	Interval *durationpb.Duration `protobuf:"bytes,6,opt,name=interval,proto3" json:"interval,omitempty"`
+	// Of one check: less than the interval, at most 2 s. Not set: 1 s.
+	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// After how many failures in a row it is unhealthy; 0 means 3.
+	Fall int32 `protobuf:"varint,8,opt,name=fall,proto3" json:"fall,omitempty"`
+	// After how many successes in a row it is well again; 0 means 2.
+	Rise          int32 `protobuf:"varint,9,opt,name=rise,proto3" json:"rise,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Check) Reset() {
+	*x = Check{}
+	mi := &file_rollcall_v1_instance_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Check) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Check) ProtoMessage() {}
+
+func (x *Check) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_instance_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Check.ProtoReflect.Descriptor instead.
+func (*Check) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Check) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Check) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *Check) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Check) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Check) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *Check) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *Check) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *Check) GetFall() int32 {
+	if x != nil {
+		return x.Fall
+	}
+	return 0
+}
+
+func (x *Check) GetRise() int32 {
+	if x != nil {
+		return x.Rise
+	}
+	return 0
+}
+
+// Health is what somebody who looked found out about an instance. It ends with the instance's incarnation.
+type Health struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is unhealthy: registered, and not to be called while others are.
+	Failing bool `protobuf:"varint,1,opt,name=failing,proto3" json:"failing,omitempty"`
+	// When that was found.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// What was met, in a few words.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Which server looked.
+	Checker string `protobuf:"bytes,4,opt,name=checker,proto3" json:"checker,omitempty"`
+	// etcd's revision of the report.
+	Revision      int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Health) Reset() {
+	*x = Health{}
+	mi := &file_rollcall_v1_instance_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Health) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Health) ProtoMessage() {}
+
+func (x *Health) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_instance_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Health.ProtoReflect.Descriptor instead.
+func (*Health) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Health) GetFailing() bool {
+	if x != nil {
+		return x.Failing
+	}
+	return false
+}
+
+func (x *Health) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Health) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Health) GetChecker() string {
+	if x != nil {
+		return x.Checker
+	}
+	return ""
+}
+
+func (x *Health) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // Update is one change of one instance.
 type Update struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -299,7 +519,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_rollcall_v1_instance_proto_msgTypes[1]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +531,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_instance_proto_msgTypes[1]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +544,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{1}
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Update) GetOp() Update_Op {
@@ -371,7 +591,7 @@ type Override struct {
 
 func (x *Override) Reset() {
 	*x = Override{}
-	mi := &file_rollcall_v1_instance_proto_msgTypes[2]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +603,7 @@ func (x *Override) String() string {
 func (*Override) ProtoMessage() {}
 
 func (x *Override) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_instance_proto_msgTypes[2]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +616,7 @@ func (x *Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Override.ProtoReflect.Descriptor instead.
 func (*Override) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{2}
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Override) GetDrain() bool {
@@ -461,7 +681,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_rollcall_v1_instance_proto_msgTypes[3]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +693,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_instance_proto_msgTypes[3]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +706,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{3}
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Policy) GetDocument() *structpb.Struct {
@@ -516,7 +736,7 @@ type Staleness struct {
 
 func (x *Staleness) Reset() {
 	*x = Staleness{}
-	mi := &file_rollcall_v1_instance_proto_msgTypes[4]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +748,7 @@ func (x *Staleness) String() string {
 func (*Staleness) ProtoMessage() {}
 
 func (x *Staleness) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_instance_proto_msgTypes[4]
+	mi := &file_rollcall_v1_instance_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +761,7 @@ func (x *Staleness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staleness.ProtoReflect.Descriptor instead.
 func (*Staleness) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{4}
+	return file_rollcall_v1_instance_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Staleness) GetSince() *timestamppb.Timestamp {
@@ -562,7 +782,7 @@ var File_rollcall_v1_instance_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1arollcall/v1/instance.proto\x12\vrollcall.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x06\n" +
+	"\x1arollcall/v1/instance.proto\x12\vrollcall.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x06\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x126\n" +
@@ -571,7 +791,8 @@ const file_rollcall_v1_instance_proto_rawDesc = "" +
 	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x16\n" +
 	"\x06weight\x18\a \x01(\x05R\x06weight\x12\x14\n" +
-	"\x05state\x18\b \x01(\tR\x05state\x12'\n" +
+	"\x05state\x18\b \x01(\tR\x05state\x12(\n" +
+	"\x05check\x18\t \x01(\v2\x12.rollcall.v1.CheckR\x05check\x12'\n" +
 	"\x0feffective_state\x18\x10 \x01(\tR\x0eeffectiveState\x12)\n" +
 	"\x10effective_weight\x18\x11 \x01(\x05R\x0feffectiveWeight\x121\n" +
 	"\boverride\x18\x12 \x01(\v2\x15.rollcall.v1.OverrideR\boverride\x12\x18\n" +
@@ -583,14 +804,31 @@ const file_rollcall_v1_instance_proto_rawDesc = "" +
 	"\vincarnation\x18\x16 \x01(\tR\vincarnation\x12\x1a\n" +
 	"\brevision\x18\x17 \x01(\x03R\brevision\x12'\n" +
 	"\x0fcreate_revision\x18\x18 \x01(\x03R\x0ecreateRevision\x129\n" +
-	"\fraw_metadata\x18\x19 \x01(\v2\x16.google.protobuf.ValueR\vrawMetadata\x1a8\n" +
+	"\fraw_metadata\x18\x19 \x01(\v2\x16.google.protobuf.ValueR\vrawMetadata\x12+\n" +
+	"\x06health\x18\x1a \x01(\v2\x13.rollcall.v1.HealthR\x06health\x1a8\n" +
 	"\n" +
 	"AddrsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc1\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x02\n" +
+	"\x05Check\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x10\n" +
+	"\x03tls\x18\x05 \x01(\bR\x03tls\x125\n" +
+	"\binterval\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x12\n" +
+	"\x04fall\x18\b \x01(\x05R\x04fall\x12\x12\n" +
+	"\x04rise\x18\t \x01(\x05R\x04rise\"\xa2\x01\n" +
+	"\x06Health\x12\x18\n" +
+	"\afailing\x18\x01 \x01(\bR\afailing\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x18\n" +
+	"\achecker\x18\x04 \x01(\tR\achecker\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x03R\brevision\"\xc1\x01\n" +
 	"\x06Update\x12&\n" +
 	"\x02op\x18\x01 \x01(\x0e2\x16.rollcall.v1.Update.OpR\x02op\x121\n" +
 	"\binstance\x18\x02 \x01(\v2\x15.rollcall.v1.InstanceR\binstance\x12\x18\n" +
@@ -629,39 +867,46 @@ func file_rollcall_v1_instance_proto_rawDescGZIP() []byte {
 }
 
 var file_rollcall_v1_instance_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rollcall_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_rollcall_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_rollcall_v1_instance_proto_goTypes = []any{
 	(Update_Op)(0),                // 0: rollcall.v1.Update.Op
 	(*Instance)(nil),              // 1: rollcall.v1.Instance
-	(*Update)(nil),                // 2: rollcall.v1.Update
-	(*Override)(nil),              // 3: rollcall.v1.Override
-	(*Policy)(nil),                // 4: rollcall.v1.Policy
-	(*Staleness)(nil),             // 5: rollcall.v1.Staleness
-	nil,                           // 6: rollcall.v1.Instance.AddrsEntry
-	nil,                           // 7: rollcall.v1.Instance.MetadataEntry
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 10: google.protobuf.Value
-	(*structpb.Struct)(nil),       // 11: google.protobuf.Struct
+	(*Check)(nil),                 // 2: rollcall.v1.Check
+	(*Health)(nil),                // 3: rollcall.v1.Health
+	(*Update)(nil),                // 4: rollcall.v1.Update
+	(*Override)(nil),              // 5: rollcall.v1.Override
+	(*Policy)(nil),                // 6: rollcall.v1.Policy
+	(*Staleness)(nil),             // 7: rollcall.v1.Staleness
+	nil,                           // 8: rollcall.v1.Instance.AddrsEntry
+	nil,                           // 9: rollcall.v1.Instance.MetadataEntry
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 12: google.protobuf.Value
+	(*structpb.Struct)(nil),       // 13: google.protobuf.Struct
 }
 var file_rollcall_v1_instance_proto_depIdxs = []int32{
-	6,  // 0: rollcall.v1.Instance.addrs:type_name -> rollcall.v1.Instance.AddrsEntry
-	7,  // 1: rollcall.v1.Instance.metadata:type_name -> rollcall.v1.Instance.MetadataEntry
-	3,  // 2: rollcall.v1.Instance.override:type_name -> rollcall.v1.Override
-	8,  // 3: rollcall.v1.Instance.ttl:type_name -> google.protobuf.Duration
-	9,  // 4: rollcall.v1.Instance.registered:type_name -> google.protobuf.Timestamp
-	10, // 5: rollcall.v1.Instance.raw_metadata:type_name -> google.protobuf.Value
-	0,  // 6: rollcall.v1.Update.op:type_name -> rollcall.v1.Update.Op
-	1,  // 7: rollcall.v1.Update.instance:type_name -> rollcall.v1.Instance
-	9,  // 8: rollcall.v1.Override.since:type_name -> google.protobuf.Timestamp
-	9,  // 9: rollcall.v1.Override.until:type_name -> google.protobuf.Timestamp
-	11, // 10: rollcall.v1.Policy.document:type_name -> google.protobuf.Struct
-	9,  // 11: rollcall.v1.Staleness.since:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 0: rollcall.v1.Instance.addrs:type_name -> rollcall.v1.Instance.AddrsEntry
+	9,  // 1: rollcall.v1.Instance.metadata:type_name -> rollcall.v1.Instance.MetadataEntry
+	2,  // 2: rollcall.v1.Instance.check:type_name -> rollcall.v1.Check
+	5,  // 3: rollcall.v1.Instance.override:type_name -> rollcall.v1.Override
+	10, // 4: rollcall.v1.Instance.ttl:type_name -> google.protobuf.Duration
+	11, // 5: rollcall.v1.Instance.registered:type_name -> google.protobuf.Timestamp
+	12, // 6: rollcall.v1.Instance.raw_metadata:type_name -> google.protobuf.Value
+	3,  // 7: rollcall.v1.Instance.health:type_name -> rollcall.v1.Health
+	10, // 8: rollcall.v1.Check.interval:type_name -> google.protobuf.Duration
+	10, // 9: rollcall.v1.Check.timeout:type_name -> google.protobuf.Duration
+	11, // 10: rollcall.v1.Health.since:type_name -> google.protobuf.Timestamp
+	0,  // 11: rollcall.v1.Update.op:type_name -> rollcall.v1.Update.Op
+	1,  // 12: rollcall.v1.Update.instance:type_name -> rollcall.v1.Instance
+	11, // 13: rollcall.v1.Override.since:type_name -> google.protobuf.Timestamp
+	11, // 14: rollcall.v1.Override.until:type_name -> google.protobuf.Timestamp
+	13, // 15: rollcall.v1.Policy.document:type_name -> google.protobuf.Struct
+	11, // 16: rollcall.v1.Staleness.since:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_instance_proto_init() }
@@ -675,7 +920,7 @@ func file_rollcall_v1_instance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_instance_proto_rawDesc), len(file_rollcall_v1_instance_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
