@@ -10,6 +10,8 @@ import (
 type Counters struct {
 	Registered int64 // registrations that were confirmed, those that were resumed among them
 	Replaced   int64 // registrations that ended because another one took their key, see [ErrReplaced]
+	Healed     int64 // times that a registration was put back: its key was removed or overwritten, or its lease was lost
+	LeasesLost int64 // leases that etcd ended while they were needed, and that were granted anew
 	Skipped    int64 // values that could not be read, each write counted once
 
 	// Views counts the views of followed services after the first of each, and the others the changes of instances that they told of.
@@ -30,6 +32,7 @@ type Registrations struct {
 
 // counts is where a registry counts.
 type counts struct {
+	healed                                           atomic.Int64
 	views, joined, changed, left, expired, suspected atomic.Int64
 
 	mu                   sync.Mutex // taken before a keeper's
@@ -101,7 +104,7 @@ func (c *counts) of(u Update) *atomic.Int64 {
 func (c *counts) status(s *Status) {
 	c.mu.Lock()
 	s.Registrations = c.sweepLocked()
-	s.Counters = Counters{Registered: c.registered, Replaced: c.replaced}
+	s.Counters.Registered, s.Counters.Replaced, s.Counters.Healed = c.registered, c.replaced, c.healed.Load()
 	c.mu.Unlock()
 	s.Counters.Views = c.views.Load()
 	s.Counters.Joined, s.Counters.Changed = c.joined.Load(), c.changed.Load()

@@ -39,7 +39,7 @@ func onEtcd(client *wire.Client, s settings) (*Registry, *etcd) {
 	r.control = newControl(s, r.steerFeeds)
 	r.source = follow.NewSource(r.streams, r.logger)
 	r.control.follower = r.source.New(r.control.prefix, r.control, follow.Seed{})
-	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Fleet: r.fleet, Logger: r.logger})
+	r.keeper = lease.New(lease.Config{Line: r.beats, Holder: r.holder, Owner: ownerOf, Fleet: r.fleet, Logger: r.logger, Healed: r.healed})
 	if r.followAll {
 		r.all = newEverything(r)
 		r.all.start()

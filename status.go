@@ -72,6 +72,7 @@ func (r *Registry) Status() Status {
 func (r *etcd) status(s *Status) {
 	kept := r.keeper.Status()
 	s.Endpoints, s.UnreachableSince, s.LastError = r.client.Endpoints(), kept.UnreachableSince, refused(kept.LastError)
+	s.Counters.LeasesLost = kept.Lost
 	for _, l := range kept.Leases {
 		s.Leases = append(s.Leases, LeaseStatus{
 			ID: l.ID, TTL: time.Duration(l.TTL) * time.Second, Registrations: l.Holds, LastHeartbeat: l.LastHeartbeat,

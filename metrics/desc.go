@@ -15,6 +15,8 @@ var (
 	registrations  = desc("registrations", "Registrations that live, by state: registered, or healing (not in etcd as far as is known, or unconfirmed for a TTL).", "state")
 	registered     = desc("registered_total", "Registrations that etcd has confirmed.")
 	replaced       = desc("registrations_replaced_total", "Registrations that ended because another one took their key.")
+	healed         = desc("registrations_healed_total", "Times that a registration was put back, because its key was removed or overwritten, or its lease lost.")
+	leasesLost     = desc("leases_lost_total", "Leases that etcd ended while they were needed, and that were granted anew.")
 	leasesHeld     = desc("leases", "Leases held for registrations.")
 	heartbeatAge   = desc("heartbeat_age_seconds", "Time since the last confirmed heartbeat, of the lease where it is longest ago.")
 	heartbeatRatio = desc("heartbeat_age_ratio", "The same as a part of the lease's TTL, of the lease where that is largest; above 1 it may have expired.")

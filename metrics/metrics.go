@@ -104,6 +104,8 @@ func (e emitter) registrations(s rollcall.Status, now time.Time) {
 func (e emitter) counters(c rollcall.Counters) {
 	e.counter(registered, c.Registered)
 	e.counter(replaced, c.Replaced)
+	e.counter(healed, c.Healed)
+	e.counter(leasesLost, c.LeasesLost)
 	e.counter(skipped, c.Skipped)
 	e.counter(views, c.Views)
 	e.counter(updates, c.Joined, "joined")

@@ -243,3 +243,29 @@ func TestALookupIsNoChange(t *testing.T) {
 		want(t, w.tell(), map[string]float64{"views_total": 0, "updates_total{kind=joined}": 0, "updates_total{kind=changed}": 0, "services": 0})
 	})
 }
+
+func TestWhatIsPutBackIsCounted(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		g := w.register(w.reg, "orders", "10.0.0.1:1")
+		w.register(w.open(), "orders", "10.0.0.2:1")
+		w.register(w.reg, "orders", "10.0.0.2:1") // takes the key over, which is no healing
+		if err := g.Update(t.Context(), func(i *rollcall.Instance) { i.Weight = 7 }); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		want(t, w.tell(), map[string]float64{"registrations_healed_total": 0, "leases_lost_total": 0})
+
+		if !w.etcd.DeleteKey("rollcall/services/orders/10.0.0.1:1") {
+			t.Fatal("the key is not there")
+		}
+		w.settle()
+		want(t, w.tell(), map[string]float64{"registrations_healed_total": 1, "leases_lost_total": 0})
+
+		if err := w.etcd.RevokeLease(w.reg.Status().Leases[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		want(t, w.tell(), map[string]float64{"registrations_healed_total": 3, "leases_lost_total": 1, "registrations{state=registered}": 2})
+	})
+}

@@ -136,3 +136,27 @@ func TestNoProviderMakesNoSpans(t *testing.T) {
 		must(t, err)
 	})
 }
+
+func TestARegistrationThatWasPutBackIsASpanAsLongAsItWasMissing(t *testing.T) {
+	simulate(t, func(t *testing.T, etcd *simetcd.Cluster, reg *rollcall.Registry, e *tracetest.InMemoryExporter, _ *sdktrace.TracerProvider) {
+		_, err := reg.Register(t.Context(), "orders", rollcall.Instance{Addr: "10.0.0.1:1"}, rollcall.WithTTL(5*time.Second))
+		must(t, err)
+		e.Reset()
+		etcd.NoSpace(true)
+		if !etcd.DeleteKey("rollcall/services/orders/10.0.0.1:1") {
+			t.Fatal("the key is not there")
+		}
+		time.Sleep(10 * time.Second)
+		etcd.NoSpace(false)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		for _, s := range e.GetSpans() {
+			if missing := s.EndTime.Sub(s.StartTime); missing < 10*time.Second || missing > 25*time.Second {
+				t.Errorf("%s is %v long, for a key that was missing for ten seconds and a little", s.Name, missing)
+			}
+		}
+		if diff := cmp.Diff([]span{{"rollcall heal", map[string]string{"rollcall.service": "orders", "rollcall.instance": "10.0.0.1:1"}, false}}, spans(e)); diff != "" {
+			t.Errorf("spans (-want +got):\n%s", diff)
+		}
+	})
+}

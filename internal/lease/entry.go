@@ -146,6 +146,9 @@ func (e *entry) note(k *Keeper) {
 	switch {
 	case e.hold == nil, !e.known:
 	case e.now.mod != 0 && e.now.Holder == k.Holder && k.leaseOf(e.now.lease) != nil:
+		if k.Healed != nil && !e.missing.IsZero() && e.pending == nil { // not on its first way there
+			k.Healed(e.key, e.missing)
+		}
 		e.missing = time.Time{}
 	case e.missing.IsZero():
 		e.missing = time.Now()

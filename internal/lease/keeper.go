@@ -58,6 +58,10 @@ type Config struct {
 	// Fleet estimates how many instances there are, these included: after an outage they all come at once.
 	Fleet  func() int
 	Logger *slog.Logger
+
+	// Healed is told of each held key that etcd has again, and since when it had it not. It is called with a lock held, and must not block
+	// nor call the keeper. Nil: nobody is told.
+	Healed func(key string, since time.Time)
 }
 
 // Owner is who wrote a value: a registration, through a keeper, under a lease of some TTL. The zero Owner is nobody.
@@ -95,6 +99,7 @@ type Keeper struct {
 	at     wire.Header // the newest proof of where etcd is
 	epoch  int         // counts the breaks of etcd's history
 	term   uint64      // in which etcd last answered a transaction
+	lost   int64       // leases that ended while something was held on them, and were granted anew
 	census census
 }
 

@@ -273,6 +273,7 @@ func (k *Keeper) succeed(old *lease) *lease {
 	if next.wanted == 0 || !fresh {
 		return nil
 	}
+	k.lost++
 	k.Logger.Info("lease lost, registering again", "lease", old.id, "registrations", next.wanted)
 	k.leases = append(k.leases, next)
 	return next

@@ -14,6 +14,7 @@ type Status struct {
 	LastError        error     // what the last failed try met; nil when there was none
 	LastErrorAt      time.Time
 	Leases           []LeaseStatus
+	Lost             int64 // leases that were granted anew because etcd had ended them
 }
 
 // LeaseStatus is about one lease.
@@ -99,7 +100,7 @@ func (k *Keeper) beaten(l *lease, at wire.Header) {
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := Status{UnreachableSince: k.reach.since, LastError: k.reach.last, LastErrorAt: k.reach.lastAt}
+	s := Status{UnreachableSince: k.reach.since, LastError: k.reach.last, LastErrorAt: k.reach.lastAt, Lost: k.lost}
 	for _, l := range k.leases {
 		if l.state == ended {
 			continue
