@@ -40,6 +40,7 @@ func refusals() []scenario {
 		},
 		cluster: cluster.Options{Args: []string{"--auth-token-ttl=2", "--bcrypt-cost=4"}},
 		judge:   []judge.Option{judge.WithLogin("root", "secret")},
+		login:   [2]string{"root", "secret"},
 		play:    tokens,
 	}}
 }

@@ -28,6 +28,7 @@ type scenario struct {
 	expect     journal.Expect
 	cluster    cluster.Options
 	judge      []judge.Option
+	login      [2]string    // the name and password of who may read everything, where etcd wants one
 	needs      func() error // what the machine lacks; nil: nothing beyond Linux
 	older      bool         // the cluster runs the etcd release before the current one
 	failpoints bool         // the members have failpoints
@@ -188,6 +189,7 @@ func (s scenario) config(t *testing.T, o outcome) world.Config {
 	}
 	cfg := world.Config{
 		Dir: o.dir, Subject: subject, Env: []string{"ROLLCALL_WITHOUT=" + o.without}, Expect: expect, Cluster: s.cluster, Judge: s.judge,
+		History: !s.alone, Login: s.login, // beside the largest nobody else reads
 	}
 	if cfg.Cluster.Programs, err = etcd(); err != nil {
 		t.Fatal(err)

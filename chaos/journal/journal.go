@@ -62,6 +62,12 @@ const (
 	Load        Kind = "load"        // Name, Value: a figure that was measured over the run
 )
 
+// What the readers of the history tell, when everything else is over.
+const (
+	Recounting Kind = "recounting" // a reader begins to tell what it knows, from Revision to Value; Reset: it began after the run did, from etcd's past
+	Recounted  Kind = "recounted"  // Name happened at Revision; of an instance: Service, ID, Incarnation
+)
+
 // What the judge's own watchers of etcd tell.
 const (
 	Put     Kind = "put"     // Epoch, Revision, Key, Value (its first bytes), Lease; Service, ID, Incarnation, State as the value says

@@ -33,6 +33,7 @@ var checks = []func(*run){
 	checkStale,
 	checkFlat,
 	checkLinearizable,
+	checkHistory,
 }
 
 // Check evaluates the invariants over everything that was told in a run, in the order of time, and returns what broke

@@ -47,6 +47,8 @@ type World struct {
 	Command func(name string, args ...string) *exec.Cmd
 
 	failpoints []string
+	login      [2]string
+	historian  *historian // nil: nobody keeps a history
 	nemesis    *journal.Writer
 	files      []*os.File
 	processes  []*Process
@@ -62,6 +64,8 @@ type Config struct {
 	Judge      []judge.Option
 	Failpoints []string   // where each member is told what is to fail; nil for an etcd without failpoints
 	Net        *netns.Net // that the cluster's hosts are in; nil for the loopback address
+	History    bool       // somebody keeps rollcall's history of the run, for the judge to compare with his record
+	Login      [2]string  // the name and password of a user who may read everything, where etcd wants one
 }
 
 // New starts a cluster and its judge. Everything ends with t.
@@ -83,7 +87,11 @@ func New(t testing.TB, cfg Config) *World {
 	w.Cluster = cluster.Start(t, data, cfg.Cluster)
 	w.Endpoints = w.Cluster.Endpoints()
 	w.Judge = judge.Record(w.Cluster.Endpoints(), w.journal("judge"), cfg.Judge...)
+	w.login = cfg.Login
 	t.Cleanup(w.end)
+	if cfg.History {
+		w.historian = w.keepHistory("history")
+	}
 	return w
 }
 
@@ -99,6 +107,7 @@ func (w *World) journal(by string) *journal.Writer {
 
 // end is what happens to a run that was cut short, too.
 func (w *World) end() {
+	w.historian.end()
 	for _, p := range w.processes {
 		if p.Runs() {
 			p.expectEnd()
@@ -309,6 +318,7 @@ func (w *World) Finish(watchers []*Process, instances int) ([]judge.Violation, [
 	w.Measured(Unregistered, w.unregistered())
 	w.Measured(Unviewed, w.unviewed(watchers))
 	w.sync()
+	w.recount()
 	w.nemesis.Tell(journal.Event{What: journal.Done})
 	for _, p := range w.processes {
 		if p.Runs() {
