@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
+	"github.com/rollcall-io/rollcall/internal/history"
 )
 
 // MaxRequest is the size of the largest request, in bytes: a policy, the largest thing there is, is 16 KiB of JSON.
@@ -39,6 +40,12 @@ type Config struct {
 	// Sight returns what a caller may be told of: which services, and a word that is the same for all who may be told of the same. Lists
 	// leave the others out. Nil: everything.
 	Sight func(context.Context) (key string, sees func(service string) bool)
+
+	// History is for the HistoryService; nil: there is none. It stays the caller's.
+	History *history.History
+
+	// Operations is for the OperationsService.
+	Operations Operations
 }
 
 // API is the services of rollcall.v1 on one registry.
@@ -49,6 +56,8 @@ type API struct {
 	sight  func(context.Context) (key string, sees func(service string) bool)
 
 	registration *registration
+	operations   *operations
+	events       *events
 
 	ctx    context.Context // ends in Close
 	cancel context.CancelCauseFunc
@@ -76,6 +85,8 @@ func New(reg *rollcall.Registry, cfg Config) *API {
 		a.sight = func(context.Context) (string, func(string) bool) { return "", func(string) bool { return true } }
 	}
 	a.registration = newRegistration(reg, a.logger)
+	a.events = &events{api: a, kept: cfg.History}
+	a.operations = &operations{api: a, facts: cfg.Operations.withDefaults()}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	return a
 }
@@ -85,6 +96,8 @@ func (a *API) Register(s grpc.ServiceRegistrar) {
 	rollcallv1.RegisterDiscoveryServiceServer(s, &discovery{api: a})
 	rollcallv1.RegisterControlServiceServer(s, &control{api: a})
 	rollcallv1.RegisterRegistrationServiceServer(s, a.registration)
+	rollcallv1.RegisterOperationsServiceServer(s, a.operations)
+	rollcallv1.RegisterHistoryServiceServer(s, a.events)
 }
 
 // ServerOptions returns what a server needs to serve the API: a codec that sends what was encoded for many streams as it is, the limit of

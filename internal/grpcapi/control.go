@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -25,12 +26,55 @@ func (c *control) GetPolicy(ctx context.Context, req *rollcallv1.GetPolicyReques
 	if err != nil {
 		return nil, err
 	}
-	if v.Policy == nil {
-		return nil, fmt.Errorf("policy of %s: %w", req.GetService(), rollcall.ErrNotFound)
+	p := v.Policy
+	if p == nil {
+		found, err := ask(ctx, v, "policy of "+v.Service, func(ctx context.Context) (rollcall.Policy, error) {
+			return c.api.reg.Policy(ctx, v.Service)
+		})
+		if err != nil {
+			return nil, err
+		}
+		p = &found
 	}
-	policy, config, err := explained(*v.Policy)
+	policy, config, err := explained(*p)
 	return &rollcallv1.GetPolicyResponse{Policy: policy, ServiceConfig: config}, err
 }
+
+// ask asks etcd for what the memory of a service does not have: it may be there, and over, or there, and nobody can read it. While etcd does
+// not answer there is none.
+func ask[T any](ctx context.Context, v *rollcall.View, what string, read func(context.Context) (T, error)) (found T, err error) {
+	absent := fmt.Errorf("%s: %w", what, rollcall.ErrNotFound)
+	if !v.StaleSince.IsZero() {
+		return found, absent
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUp)
+	defer cancel()
+	found, err = read(ctx)
+	for _, none := range []error{rollcall.ErrNotFound, rollcall.ErrUnreachable, rollcall.ErrPermissionDenied, rollcall.ErrUnauthenticated} {
+		if errors.Is(err, none) {
+			err = absent
+		}
+	}
+	return found, unread(err)
+}
+
+// unread tells what cannot be read in etcd, whose rules no request has broken, from other errors.
+func unread(err error) error {
+	if err == nil {
+		return nil
+	}
+	bad, invalid := errors.AsType[*rollcall.InvalidError](err)
+	if _, reason := reasonFor(err); reason == "INTERNAL" || invalid && bad.Field != "Instance.ID" {
+		return &unreadableError{err}
+	}
+	return err
+}
+
+// unreadableError says that nobody can read what somebody has written to etcd. It hides the rule that the value breaks.
+type unreadableError struct{ err error }
+
+func (e *unreadableError) Error() string        { return e.err.Error() }
+func (e *unreadableError) Is(target error) bool { return target == errUnreadable }
 
 // SetPolicy implements rollcall.v1.
 func (c *control) SetPolicy(ctx context.Context, req *rollcallv1.SetPolicyRequest) (*rollcallv1.SetPolicyResponse, error) {
@@ -74,7 +118,7 @@ func (c *control) DeletePolicy(ctx context.Context, req *rollcallv1.DeletePolicy
 	if err != nil {
 		return nil, err
 	}
-	if err := c.api.reg.DeletePolicy(ctx, req.GetService(), req.GetRevision()); err != nil {
+	if err := c.api.reg.DeletePolicy(ctx, req.GetService(), req.GetRevision(), c.by(ctx, req)); err != nil {
 		return nil, err
 	}
 	c.settle(ctx, req.GetService(), func(v *rollcall.View) bool {
@@ -92,13 +136,19 @@ func (c *control) GetOverride(ctx context.Context, req *rollcallv1.GetOverrideRe
 	if i, registered := v.Get(req.GetId()); registered && i.Override != nil {
 		return &rollcallv1.GetOverrideResponse{Override: message.Override(i.Override)}, nil
 	} else if registered {
-		return nil, fmt.Errorf("override of %s/%s: %w", req.GetService(), message.Text(req.GetId()), rollcall.ErrNotFound)
+		o, err := ask(ctx, v, "override of "+v.Service+"/"+message.Text(i.ID), func(ctx context.Context) (rollcall.Override, error) {
+			return c.api.reg.Override(ctx, v.Service, i.ID)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &rollcallv1.GetOverrideResponse{Override: message.Override(&o)}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	o, err := c.api.reg.Override(ctx, req.GetService(), req.GetId())
 	if err != nil {
-		return nil, err
+		return nil, unread(err)
 	}
 	return &rollcallv1.GetOverrideResponse{Override: message.Override(&o)}, nil
 }
@@ -133,7 +183,7 @@ func (c *control) DeleteOverride(ctx context.Context, req *rollcallv1.DeleteOver
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := c.api.reg.DeleteOverride(ctx, req.GetService(), req.GetId(), req.GetRevision()); err != nil {
+	if err := c.api.reg.DeleteOverride(ctx, req.GetService(), req.GetId(), req.GetRevision(), c.by(ctx, req)); err != nil {
 		return nil, err
 	}
 	c.settle(ctx, req.GetService(), func(v *rollcall.View) bool {
@@ -143,12 +193,36 @@ func (c *control) DeleteOverride(ctx context.Context, req *rollcallv1.DeleteOver
 	return &rollcallv1.DeleteOverrideResponse{}, nil
 }
 
+// RemoveInstance implements rollcall.v1.
+func (c *control) RemoveInstance(ctx context.Context, req *rollcallv1.RemoveInstanceRequest) (*rollcallv1.RemoveInstanceResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	last, err := c.api.reg.RemoveDead(ctx, req.GetService(), req.GetId(), c.by(ctx, req))
+	if err != nil {
+		return nil, err
+	}
+	c.settle(ctx, req.GetService(), func(v *rollcall.View) bool {
+		i, registered := v.Get(req.GetId())
+		return !registered || i.Incarnation != last.Incarnation
+	})
+	return &rollcallv1.RemoveInstanceResponse{Instance: message.Instance(last)}, nil
+}
+
+// by returns who asks, and why.
+func (c *control) by(ctx context.Context, req interface {
+	GetAuthor() string
+	GetReason() string
+},
+) rollcall.By {
+	return rollcall.By{Author: cmp.Or(c.api.author(ctx), req.GetAuthor()), Reason: req.GetReason()}
+}
+
 // Accept implements rollcall.v1.
 func (c *control) Accept(ctx context.Context, req *rollcallv1.AcceptRequest) (*rollcallv1.AcceptResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	author := cmp.Or(c.api.author(ctx), req.GetAuthor())
-	if err := c.api.reg.Accept(ctx, req.GetService(), req.GetReason(), author); err != nil {
+	by := c.by(ctx, req)
+	if err := c.api.reg.Accept(ctx, req.GetService(), by.Reason, by.Author); err != nil {
 		return nil, err
 	}
 	c.settle(ctx, req.GetService(), func(v *rollcall.View) bool {
@@ -187,6 +261,9 @@ func badRevision(revision int64, rule string) error {
 
 // settle waits until the memory has what etcd has confirmed. It does not wait for long: the write is done, whether or not it is seen here.
 func (c *control) settle(ctx context.Context, service string, done func(*rollcall.View) bool) {
+	if errors.Is(c.api.reg.Seen(ctx, 0), rollcall.ErrInvalid) {
+		return // a registry that does not follow everything asks etcd each time
+	}
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
 	w := c.api.reg.Watch(service)

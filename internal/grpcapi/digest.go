@@ -51,6 +51,12 @@ func digestOfOne(i *rollcall.Instance) digest {
 		w.flag(o.Drain)
 		w.numbers(int64(o.Weight), seconds(o.Since), seconds(o.Until))
 	}
+	if h := i.Health; h != nil {
+		w.flag(h.Failing)
+		w.text(h.Detail)
+		w.text(h.Checker)
+		w.numbers(seconds(h.Since))
+	}
 	return digest(binary.BigEndian.Uint64(w.Sum(nil)))
 }
 

@@ -22,7 +22,10 @@ import (
 // Domain is that of the reasons in a status's ErrorInfo.
 const Domain = "rollcall.v1"
 
-var errPanic = errors.New("the server has made a mistake, which is in its log")
+var (
+	errPanic      = errors.New("the server has made a mistake, which is in its log")
+	errUnreadable = errors.New("what lies in etcd cannot be read")
+)
 
 // reasons is the one table of errors; docs/api.md has it for people. Of the lines that an error is, the first counts.
 var reasons = []struct {
@@ -31,16 +34,22 @@ var reasons = []struct {
 	reason string // for programs; never changes
 }{
 	{rollcall.ErrInvalid, codes.InvalidArgument, "INVALID"},
+	{errUnreadable, codes.DataLoss, "UNREADABLE"},
 	{rollcall.ErrNotFound, codes.NotFound, "NOT_FOUND"},
 	{rollcall.ErrDeregistered, codes.NotFound, "DEREGISTERED"},
 	{rollcall.ErrConflict, codes.Aborted, "CONFLICT"},
 	{rollcall.ErrReplaced, codes.Aborted, "REPLACED"},
+	{rollcall.ErrAlive, codes.FailedPrecondition, "ALIVE"},
+	{rollcall.ErrRevision, codes.OutOfRange, "NO_SUCH_REVISION"},
 	{rollcall.ErrUnreachable, codes.Unavailable, "ETCD_UNREACHABLE"},
 	{errSilent, codes.Unavailable, "ETCD_UNREACHABLE"},
 	{rollcall.ErrNoSpace, codes.ResourceExhausted, "ETCD_NO_SPACE"},
 	{rollcall.ErrPermissionDenied, codes.PermissionDenied, "ETCD_DENIED"},
 	{rollcall.ErrUnauthenticated, codes.Unavailable, "ETCD_UNAUTHENTICATED"},
 	{rollcall.ErrClosed, codes.Unavailable, "STOPPING"},
+	{errNoHistory, codes.Unimplemented, "NOT_HERE"},
+	{errNoEtcd, codes.Unimplemented, "NOT_HERE"},
+	{errors.ErrUnsupported, codes.Unimplemented, "NOT_HERE"},
 	{errStopping, codes.Unavailable, "STOPPING"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE"},
 	{context.Canceled, codes.Canceled, "CANCELED"},
@@ -56,13 +65,7 @@ func StatusOf(err error) *status.Status {
 		}
 		return own.GRPCStatus()
 	}
-	code, reason := codes.Internal, "INTERNAL"
-	for _, r := range reasons {
-		if errors.Is(err, r.is) {
-			code, reason = r.code, r.reason
-			break
-		}
-	}
+	code, reason := reasonFor(err)
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: Domain}
 	details := []protoadapt.MessageV1{info}
 	if conflict, is := errors.AsType[*rollcall.ConflictError](err); is {
@@ -76,6 +79,16 @@ func StatusOf(err error) *status.Status {
 		return with
 	}
 	return s
+}
+
+// reasonFor looks an error up.
+func reasonFor(err error) (codes.Code, string) {
+	for _, r := range reasons {
+		if errors.Is(err, r.is) {
+			return r.code, r.reason
+		}
+	}
+	return codes.Internal, "INTERNAL"
 }
 
 // violations returns every rule that an error says was broken.

@@ -35,6 +35,13 @@ func newRegistration(reg *rollcall.Registry, logger *slog.Logger) *registration 
 func (s *registration) endSessions() { close(s.closing) }
 func (s *registration) close()       { s.kept.close() }
 
+// held returns how many registrations are kept.
+func (s *registration) held() int {
+	s.kept.mu.Lock()
+	defer s.kept.mu.Unlock()
+	return len(s.kept.kept)
+}
+
 // heartbeatsPerTTL says how often programs are to send heartbeats: two may be lost.
 const heartbeatsPerTTL = 3
 
@@ -47,6 +54,9 @@ func (s *registration) Register(ctx context.Context, req *rollcallv1.RegisterReq
 }
 
 func (s *registration) register(ctx context.Context, req *rollcallv1.RegisterRequest) (*keeping, *rollcallv1.RegisterResponse, error) {
+	if req.GetService() == rollcall.ServerService {
+		return nil, nil, invalid("service", req.GetService(), "the servers themselves register under this name")
+	}
 	inst, err := registrant(req.GetInstance())
 	if err != nil {
 		return nil, nil, err

@@ -134,8 +134,10 @@ func summaryOf(v *rollcall.View, wanted labels) *rollcallv1.ServiceSummary {
 			s.Suspect++
 		case i.Serving():
 			s.Serving++
-		default:
+		case i.EffectiveState() == rollcall.StateDraining:
 			s.Draining++
+		default:
+			s.Unhealthy++
 		}
 	}
 	return s

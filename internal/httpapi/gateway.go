@@ -49,6 +49,8 @@ func newGateway(calls conn) (http.Handler, error) {
 	return mux, errors.Join(
 		rollcallv1.RegisterRegistrationServiceHandlerClient(ctx, mux, rollcallv1.NewRegistrationServiceClient(calls)),
 		rollcallv1.RegisterDiscoveryServiceHandlerClient(ctx, mux, rollcallv1.NewDiscoveryServiceClient(calls)),
+		rollcallv1.RegisterHistoryServiceHandlerClient(ctx, mux, rollcallv1.NewHistoryServiceClient(calls)),
+		rollcallv1.RegisterOperationsServiceHandlerClient(ctx, mux, rollcallv1.NewOperationsServiceClient(calls)),
 		rollcallv1.RegisterControlServiceHandlerClient(ctx, mux, rollcallv1.NewControlServiceClient(calls)),
 	)
 }

@@ -52,7 +52,7 @@ func TestAnAnswerSaysHowCurrentItIs(t *testing.T) {
 	mustEqualJSON(t, got.body, map[string]any{
 		"revision": "42", "nextPageToken": "", "stale": map[string]any{"since": "2026-11-22T08:30:00Z", "reason": "connection refused"},
 		"services": []any{map[string]any{
-			"service": "shop", "instances": 2, "serving": 2, "draining": 0, "suspect": 0, "zones": map[string]int{"a": 2}, "versions": map[string]int{},
+			"service": "shop", "instances": 2, "serving": 2, "draining": 0, "suspect": 0, "unhealthy": 0, "zones": map[string]int{"a": 2}, "versions": map[string]int{},
 			"revision": "41", "policy": false,
 		}},
 	})

@@ -65,6 +65,7 @@ type API struct {
 	config  Config
 	calls   conn
 	watches rollcallv1.DiscoveryServiceClient
+	history rollcallv1.HistoryServiceClient
 	routes  map[string]route // by path; those of the gateway, and those with variables, are not in it
 	gateway http.Handler
 	origins *http.CrossOriginProtection
@@ -97,6 +98,7 @@ func New(config Config) (*API, error) {
 		places: config.MaxWatches, metrics: newMetrics(config), origins: http.NewCrossOriginProtection(),
 	}
 	a.watches = rollcallv1.NewDiscoveryServiceClient(a.calls)
+	a.history = rollcallv1.NewHistoryServiceClient(a.calls)
 	a.ending, a.end = context.WithCancel(context.Background())
 	for _, origin := range config.Origins {
 		if err := a.origins.AddTrustedOrigin(origin); err != nil {

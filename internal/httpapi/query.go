@@ -31,6 +31,7 @@ func parameters() (parameterTable, error) {
 	table := parameterTable{}
 	for _, file := range []protoreflect.FileDescriptor{
 		rollcallv1.File_rollcall_v1_registration_proto, rollcallv1.File_rollcall_v1_discovery_proto, rollcallv1.File_rollcall_v1_control_proto,
+		rollcallv1.File_rollcall_v1_history_proto, rollcallv1.File_rollcall_v1_operations_proto,
 	} {
 		for n := range file.Services().Len() {
 			methods := file.Services().Get(n).Methods()

@@ -33,6 +33,7 @@ func (a *API) table() map[string]route {
 	} {
 		routes[path] = route{path, reading, serve}
 	}
+	routes["/v1/history/watch"] = route{"/v1/history/watch", []string{http.MethodGet}, a.watchEvents}
 	routes["/v1/watch"] = route{"/v1/watch", []string{http.MethodGet}, a.watchServices}
 	return routes
 }

@@ -127,7 +127,7 @@ func files(t *testing.T, suffix string) []string {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (path == ".git" || path == "bin" || path == "rollcall.data" || path == "tools/node_modules"):
+		case d.IsDir() && (path == ".git" || path == "bin" || path == "dist" || path == "rollcall.data" || path == "tools/node_modules"):
 			return fs.SkipDir
 		case !d.IsDir() && strings.HasSuffix(path, suffix):
 			paths = append(paths, path)

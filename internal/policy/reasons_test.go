@@ -92,6 +92,8 @@ func reasonsOf(t *testing.T, room string) []string {
 					note(n.Elts)
 				case *ast.AssignStmt:
 					note(n.Rhs)
+				case *ast.ReturnStmt:
+					note(n.Results)
 				}
 				return true
 			})

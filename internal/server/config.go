@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,10 +21,15 @@ const (
 	DefaultGRPCListen  = "127.0.0.1:7051"
 	DefaultHTTPListen  = "127.0.0.1:7052"
 	DefaultStopTimeout = 10 * time.Second
+	DefaultCanary      = 10 * time.Second // the command line's
+
+	DefaultHistoryEvents = 100_000
 
 	minHistory    = time.Minute
 	minQuotaBytes = 16 << 20
 	minAge        = 10 * time.Second
+	minCanary     = time.Second
+	minEvents     = 1000
 )
 
 // Config says what [Run] runs. Its zero value is an embedded etcd on loopback, and nothing that serves the registry on it.
@@ -51,8 +57,9 @@ type Config struct {
 	// server itself is one of them, by the same certificate, which must so be good for servers and clients.
 	ClientTLS Files
 
-	// History is how far back the embedded etcd remembers every change, at least 1 minute; what is older is compacted
-	// away now and then, at the latest an hour after. 0 means DefaultHistory.
+	// History is how far back the history reaches, at least 1 minute: how long events are kept, up to HistoryEvents of them, and how long the
+	// embedded etcd remembers every change; what is older is compacted away now and then, at the latest an hour after. How long an existing
+	// cluster remembers is its own affair. 0 means DefaultHistory.
 	History time.Duration
 
 	// QuotaBytes is how large the embedded etcd's store may grow, at least 16 MiB; a full store takes no registrations
@@ -109,6 +116,23 @@ type Config struct {
 	// streams on it have half a minute to move. 0 means never.
 	MaxConnectionAge time.Duration
 
+	// Canary is how often the server writes its own instance, of [rollcall.ServerService], and measures how long that takes to be seen, at
+	// least a second. 0 means never: then it does not register itself, other servers do not know of it, and what it has not seen itself
+	// has no time in its history.
+	Canary time.Duration
+
+	// Advertise is where other machines reach GRPCListen, host:port. The default is the address that it listens on, and the machine's name
+	// if that is every one.
+	Advertise string
+
+	// HistoryEvents is how many events of the registry's history are kept in memory, at least 1,000. 0 means DefaultHistoryEvents.
+	HistoryEvents int
+
+	// CheckAllow are networks that instances may be checked in though they are refused otherwise; CheckDeny are further ones that
+	// they are not checked in. See docs/checks.md. NoChecks checks nothing.
+	CheckAllow, CheckDeny []netip.Prefix
+	NoChecks              bool
+
 	// StopTimeout is what calls under way have to finish when the server stops. 0 means DefaultStopTimeout.
 	StopTimeout time.Duration
 
@@ -119,6 +143,9 @@ type Config struct {
 
 	// Guard decides who may do what when there is no Authz; the zero Guard lets everybody.
 	Guard Guard
+
+	// Supervisor is told when the server is up, answers and stops; the zero Supervisor is nobody.
+	Supervisor Supervisor
 
 	// Version and Revision are the program's, for whoever asks.
 	Version, Revision string
@@ -154,6 +181,7 @@ func (c Config) withDefaults() Config {
 	c.History = cmp.Or(c.History, DefaultHistory)
 	c.QuotaBytes = cmp.Or(c.QuotaBytes, DefaultQuotaBytes)
 	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
+	c.HistoryEvents = cmp.Or(c.HistoryEvents, DefaultHistoryEvents)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -88,7 +88,7 @@ func TestValidateFindsEveryProblem(t *testing.T) {
 		{"least quota", server.Config{QuotaBytes: 16 << 20}, nil},
 		{"small quota", server.Config{QuotaBytes: 16<<20 - 1}, []string{"QuotaBytes"}},
 		{"negative quota", server.Config{QuotaBytes: -1}, []string{"QuotaBytes"}},
-		{"all at once", server.Config{ClientURL: "http://", History: 1, QuotaBytes: 1, Prefix: "a/"}, []string{"ClientURL", "History", "QuotaBytes", "Prefix"}},
+		{"all at once", server.Config{ClientURL: "http://", History: 1, QuotaBytes: 1, Prefix: "a/"}, []string{"ClientURL", "QuotaBytes", "History", "Prefix"}},
 		{"nothing served on the flat layout", server.Config{GRPCListen: "127.0.0.1:0"}, []string{"Prefix"}},
 		{"a cluster on one machine", one("a", "a=http://127.0.0.1:1", "b=http://[::1]:2"), nil},
 		{"a cluster of one", one("a", "a=http://127.0.0.1:1"), nil},
@@ -127,7 +127,8 @@ func TestValidateFindsEveryProblem(t *testing.T) {
 		{"a prefix with a slash at its end", server.Config{Prefix: p + "/"}, []string{"Prefix"}},
 		{"endpoints", server.Config{Etcd: []string{"127.0.0.1:2379", "http://etcd.example:2379", "https://[::1]:2379"}}, nil},
 		{"endpoints that are none", server.Config{Etcd: []string{"", "etcd", "a:b", "http://a:1/v3", "a:1", ":2379", "a:0"}}, []string{"Etcd[0]", "Etcd[1]", "Etcd[2]", "Etcd[3]", "Etcd[5]", "Etcd[6]"}},
-		{"endpoints and what counts for nothing beside them", server.Config{Etcd: []string{"a:1"}, ClientURL: "?", History: 1, QuotaBytes: 1}, nil},
+		{"endpoints and what counts for nothing beside them", server.Config{Etcd: []string{"a:1"}, ClientURL: "?", QuotaBytes: 1}, nil},
+		{"a short history of an existing etcd", server.Config{Etcd: []string{"a:1"}, History: 1}, []string{"History"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -34,6 +34,19 @@ func openDoors(ctx context.Context, cfg Config) (*doors, error) {
 	return d, nil
 }
 
+// onLoopback reports whether nothing that is served is reached from other machines.
+func (d *doors) onLoopback() bool {
+	for _, l := range []net.Listener{d.grpc, d.http} {
+		if l == nil {
+			continue
+		}
+		if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
 // close closes those that nobody serves; who serves one closes it.
 func (d *doors) close() {
 	for _, l := range []net.Listener{d.grpc, d.http, d.pprof} {

@@ -138,7 +138,7 @@ func (e *embedded) await(ctx context.Context, registered <-chan *grpc.Server) (*
 	if len(e.cfg.Cluster) > 0 {
 		patience = clusterNotice
 	}
-	late := time.NewTimer(patience)
+	late, said := time.NewTimer(patience), false
 	defer late.Stop()
 	for {
 		select {
@@ -154,7 +154,12 @@ func (e *embedded) await(ctx context.Context, registered <-chan *grpc.Server) (*
 			if len(e.cfg.Cluster) == 0 {
 				return nil, fmt.Errorf("no leader after %v; does the directory belong to a member of a larger cluster?", electionPatience)
 			}
-			e.cfg.Logger.Warn("waiting for a majority of the cluster's members", slog.String("cluster", initialCluster(e.cfg.Cluster)))
+			if !said {
+				e.cfg.Logger.Warn("waiting for a majority of the cluster's members", slog.String("cluster", initialCluster(e.cfg.Cluster)))
+				said = true
+			}
+			e.cfg.Supervisor.waiting("waiting for a majority of the cluster's members", clusterNotice)
+			late.Reset(clusterNotice)
 		}
 	}
 }

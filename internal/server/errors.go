@@ -45,7 +45,7 @@ type LostError struct {
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("start etcd in %s: %v: its data is lost; have the others take member %s out and in again, then start it with --cluster-state existing", e.Path, e.Err, e.Name)
+	return fmt.Sprintf("start etcd in %s: %v: its data is lost; have the others take member %s out and in again, by rollcall member remove and add, then start it with --cluster-state existing", e.Path, e.Err, e.Name)
 }
 
 func (e *LostError) Unwrap() error { return e.Err }

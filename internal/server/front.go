@@ -1,13 +1,16 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/authz"
@@ -27,8 +30,11 @@ type front struct {
 
 	guard    *authz.Guard // nil: everybody may do everything, or what the configuration's own says
 	registry *rollcall.Registry
+	duties   duties
+	doctor   *consulting
 	api      *grpcapi.API
 	leaving  *leaving
+	traces   *traces // nil: none
 	health   *health.Server
 	outer    *grpc.Server     // for the network
 	inner    *grpc.Server     // for HTTP, in this process
@@ -51,7 +57,7 @@ func openFront(cfg Config, etcd store, d *doors) (*front, error) {
 		return nil, err
 	}
 	if cfg.serves() {
-		if err := f.build(); err != nil {
+		if err := f.build(d); err != nil {
 			f.stop()
 			return nil, err
 		}
@@ -75,7 +81,7 @@ func openFront(cfg Config, etcd store, d *doors) (*front, error) {
 }
 
 // build makes everything, and serves nobody yet but HTTP's own calls.
-func (f *front) build() error {
+func (f *front) build(d *doors) error {
 	var certs *certificates
 	if f.cfg.TLS.Cert != "" {
 		var err error
@@ -83,23 +89,46 @@ func (f *front) build() error {
 			return err
 		}
 	}
+	var err error
+	if f.traces, err = openTraces(context.Background(), f.cfg); err != nil {
+		return err
+	}
 	if err := f.openRegistry(); err != nil {
 		return err
 	}
-	f.api = grpcapi.New(f.registry, grpcapi.Config{Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight})
+	if err := f.beginDuties(d); err != nil {
+		return err
+	}
+	f.doctor = &consulting{cfg: f.cfg, etcd: f.etcd, registry: f.registry, expiries: f.duties.expiries}
+	f.api = grpcapi.New(f.registry, grpcapi.Config{
+		Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight,
+		History: f.duties.history, Operations: f.operations(),
+	})
 	f.health = health.NewServer()
-	f.outer = f.newGRPC(append(networkOptions(f.cfg, certs), f.leaving.option())...)
-	f.inner = f.newGRPC(insideOptions()...)
+	calls := newCalls()
+	f.outer = f.newGRPC(slices.Concat(networkOptions(f.cfg, certs), f.traces.serverOptions(), calls.options(), []grpc.ServerOption{f.leaving.option()})...)
+	f.inner = f.newGRPC(append(insideOptions(), f.traces.serverOptions()...)...)
 	f.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 	f.listing.Go(f.awaitListed)
 
 	pipe := bufconn.Listen(pipeSize)
 	f.serve("HTTP's own calls", func() error { return f.inner.Serve(pipe) })
-	var err error
 	if f.conn, err = dialInside(pipe); err != nil {
 		return err
 	}
-	return f.buildHTTP(certs)
+	return f.buildHTTP(certs, calls)
+}
+
+// operations is what the API tells of this server.
+func (f *front) operations() grpcapi.Operations {
+	o := grpcapi.Operations{Version: f.cfg.Version, Started: time.Now(), Embedded: len(f.cfg.Etcd) == 0, Patient: f.doctor.input, Prefix: f.cfg.Prefix}
+	if c := f.duties.checker; c != nil {
+		o.Checked = func() int { return c.Stats().Checked }
+	}
+	if c := f.duties.canary; c != nil {
+		o.Self, o.Propagation = c.instance.ID, c.message
+	}
+	return o
 }
 
 // openRegistry opens a registry that follows everything.
@@ -112,6 +141,8 @@ func (f *front) openRegistry() error {
 	if f.cfg.SnapshotDir != "" {
 		opts = append(opts, rollcall.WithSnapshotDir(f.cfg.SnapshotDir))
 	}
+	opts = append(opts, f.traces.registryOptions()...)
+	config.DialOptions = append(config.DialOptions, f.traces.dialOptions()...)
 	f.registry, err = rollcall.Open(config, opts...)
 	return err
 }
@@ -173,11 +204,11 @@ func (f *front) newGRPC(opts ...grpc.ServerOption) *grpc.Server {
 	return s
 }
 
-func (f *front) buildHTTP(certs *certificates) error {
+func (f *front) buildHTTP(certs *certificates, calls calls) error {
 	var err error
 	f.web, err = httpapi.New(httpapi.Config{
 		Conn: f.conn, Metadata: f.cfg.Guard.Metadata, Admit: f.cfg.Guard.Admit, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
-		Gatherers: gatherers(f), Hosts: f.cfg.Hosts, Origins: f.cfg.Origins, MaxWatches: maxStreams, Logger: f.cfg.Logger,
+		Gatherers: gatherers(f, append(f.duties.collectors(), calls)...), Hosts: f.cfg.Hosts, Origins: f.cfg.Origins, MaxWatches: maxStreams, Logger: f.cfg.Logger,
 	})
 	if err != nil {
 		return err

@@ -68,6 +68,9 @@ func run(ctx context.Context, cfg Config, ready func(Info)) error {
 	ready(doors.info(etcd.info()))
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	silence := cfg.Supervisor.supervise(running, front)
+	defer cfg.Supervisor.stopping(cfg)
+	defer silence()
 	go func() { // ends with the front
 		if err, ended := <-front.failed; ended {
 			cancel(err)

@@ -89,9 +89,12 @@ func (f *front) stopInside() {
 		f.guard.Close()
 	}
 	f.listing.Wait()
+	f.duties.stop()
+	f.doctor.close()
 	if f.registry != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), registryGrace)
 		defer cancel()
 		_ = f.registry.Close(ctx)
 	}
+	f.traces.stop()
 }

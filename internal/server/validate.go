@@ -20,10 +20,10 @@ func (c Config) Validate() error {
 	if len(c.Etcd) > 0 {
 		errs = append(c.validateEtcd(), c.validateCredentials()...)
 	} else {
-		errs = append(errs, c.validateClientURL(), c.validateHistory(), c.validateQuota())
+		errs = append(errs, c.validateClientURL(), c.validateQuota())
 		errs = append(errs, c.validateCluster()...)
 	}
-	errs = append(errs, c.validatePrefix())
+	errs = append(errs, c.validateHistory(), c.validatePrefix())
 	errs = append(errs, c.validateAuthz()...)
 	return errors.Join(append(errs, c.validateListeners()...)...)
 }
@@ -138,6 +138,17 @@ func (c Config) validateListeners() []error {
 	errs = append(errs, c.validateListen("GRPCListen", c.GRPCListen, asks), c.validateListen("HTTPListen", c.HTTPListen, asks), c.validateListen("PprofListen", c.PprofListen, false))
 	if c.MaxConnectionAge != 0 && c.MaxConnectionAge < minAge {
 		errs = append(errs, invalid("MaxConnectionAge", c.MaxConnectionAge, fmt.Sprintf("an age is 0 (without end) or at least %v", minAge)))
+	}
+	if c.Canary != 0 && c.Canary < minCanary {
+		errs = append(errs, invalid("Canary", c.Canary, fmt.Sprintf("it is 0 (never) or at least %v", minCanary)))
+	}
+	if c.Advertise != "" {
+		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {
+			errs = append(errs, invalid("Advertise", strconv.Quote(c.Advertise), "it is host:port, as others reach this server"))
+		}
+	}
+	if c.HistoryEvents < 0 || c.HistoryEvents > 0 && c.HistoryEvents < minEvents {
+		errs = append(errs, invalid("HistoryEvents", c.HistoryEvents, fmt.Sprintf("at least %d events are kept; 0 means %d", minEvents, DefaultHistoryEvents)))
 	}
 	if c.StopTimeout < 0 {
 		errs = append(errs, invalid("StopTimeout", c.StopTimeout, "a timeout is not negative"))
