@@ -397,6 +397,7 @@ func (f *feed) decide(d *decisions, known bool) {
 		d = f.decided
 	}
 	accepted := d.accepted != f.decided.accepted
+	before := f.decided
 	f.decided, f.known = d, true
 	f.guard.follow(d.policy)
 	if accepted {
@@ -406,7 +407,7 @@ func (f *feed) decide(d *decisions, known bool) {
 		return
 	}
 	f.settleSuspectsLocked()
-	f.steerLocked()
+	f.steerLocked(before.differing(d))
 }
 
 // steer gives instances that have changed what operators decided for them, and what was reported of them. A suspect that is taken back may have what they decided
@@ -432,11 +433,38 @@ func (f *feed) overlay(i *Instance, now time.Time) *Instance {
 	return &steered
 }
 
-func (f *feed) steerLocked() {
+// differing returns the ids, sorted, of instances of which something else may be decided or reported from now on: of many few.
+func (d *decisions) differing(next *decisions) []string {
+	var ids []string
+	for id := range next.overrides { // time ends them
+		ids = append(ids, id)
+	}
+	for id := range d.overrides {
+		if next.overrides[id] == nil {
+			ids = append(ids, id)
+		}
+	}
+	for id, found := range next.health {
+		if d.health[id] != found {
+			ids = append(ids, id)
+		}
+	}
+	for id := range d.health {
+		if next.health[id] == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// steerLocked has instances with the given ids, sorted, have what is decided and reported of them.
+func (f *feed) steerLocked(ids []string) {
 	now := time.Now()
 	var updates []Update
-	for _, i := range f.view.Instances {
-		if i.Override == nil && i.Health == nil && len(f.decided.overrides) == 0 && len(f.decided.health) == 0 {
+	for _, id := range ids {
+		i, there := f.view.Get(id)
+		if !there {
 			continue
 		}
 		if steered := f.overlay(i, now); steered != i {

@@ -213,7 +213,7 @@ func (r *etcd) lookUpControl(ctx context.Context, f *feed) error {
 	_, err := r.source.List(ctx, dir, func(follow.Header, int64) { d = noDecisions }, func(_ follow.Header, kv *mvccpb.KeyValue) {
 		name := strings.TrimPrefix(string(kv.Key), dir)
 		switch v := decision(name, kv.Value, kv.ModRevision).(type) {
-		case *Policy, *Override:
+		case *Policy, *Override, *finding:
 			d = d.with(name, v)
 		}
 	})
