@@ -21,8 +21,8 @@ import (
 // frameHeader is what precedes a message of gRPC: whether it is compressed, and its length.
 const frameHeader = 5
 
-// probeGRPC makes one call of grpc.health.v1.Health/Check. A call of gRPC is a request of HTTP/2; a channel of grpc-go, which is made to be
-// kept, costs a multiple when it is made for one call: docs/checks.md has the figures.
+// probeGRPC makes one call of grpc.health.v1.Health/Check. A call of gRPC is a request of HTTP/2, and so goes through what dials and limits
+// for HTTP. A channel of grpc-go is made to be kept: for one call it costs more, see docs/checks.md, and has dialling and retrying of its own.
 func (p *prober) probeGRPC(ctx context.Context, addr string, c rollcall.Check) string {
 	client, scheme := p.grpc, "http"
 	if c.TLS {

@@ -105,7 +105,12 @@ func (r *replay) run(ctx context.Context) error {
 	case r.from > 0: // what came next was compacted away
 		err = r.begin(ctx, conn)
 	}
-	if err == nil || isCompacted(err) {
+	if err == nil {
+		err = r.rewind(ctx, conn, now.Revision)
+	} else if isCompacted(err) { // the watch says from where on etcd remembers
+		err = nil
+	}
+	if err == nil {
 		err = r.watch(ctx, conn)
 	}
 	return r.failed(ctx, conn, err)

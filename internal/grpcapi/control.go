@@ -197,7 +197,9 @@ func (c *control) DeleteOverride(ctx context.Context, req *rollcallv1.DeleteOver
 func (c *control) RemoveInstance(ctx context.Context, req *rollcallv1.RemoveInstanceRequest) (*rollcallv1.RemoveInstanceResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	last, err := c.api.reg.RemoveDead(ctx, req.GetService(), req.GetId(), c.by(ctx, req))
+	by := c.by(ctx, req)
+	by.Author = cmp.Or(by.Author, "unknown") // unsigned it would pass for the instance's own goodbye
+	last, err := c.api.reg.RemoveDead(ctx, req.GetService(), req.GetId(), by)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 const (
 	DefaultKeep      = 24 * time.Hour
 	DefaultMaxEvents = 100_000
-	DefaultBack      = 1_000_000
+	DefaultBack      = 500_000
 )
 
 // Config is what a history may be told. The zero Config will do.

@@ -48,7 +48,7 @@ func TestAfterAWipeTheHistoryTellsWhoCameBackAndWhoDidNot(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	ctx := within(t, historyPatience)
-	h := keepHistory(t, etcd.Endpoint(), past.Config{}, rollcall.WithSuspicion(3*time.Second))
+	h := keepHistory(t, etcd.Endpoint(), past.Config{}, rollcall.WithSuspicion(2*time.Second))
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "svc", rollcall.Instance{ID: "a", Addr: "10.0.0.1:1"})
 	registerDead(t, etcd.Client(t), "svc", "dead", "one")
@@ -64,10 +64,7 @@ func TestAfterAWipeTheHistoryTellsWhoCameBackAndWhoDidNot(t *testing.T) {
 	etcd.Wipe()
 	eventually(t, historyPatience, "etcd's history broke", func() bool { return slices.Contains(trouble(h), past.EtcdReset) })
 	eventually(t, historyPatience, "who did not come back is given up", func() bool { return len(h.all(past.Filter{Kinds: []past.Kind{past.Expired}})) > 0 })
-	var got []string
-	for _, line := range recounted(etcdless(h.all(past.Filter{}))[before:]) {
-		got = append(got, line)
-	}
+	got := recounted(etcdless(h.all(past.Filter{}))[before:])
 	slices.Sort(got)
 	mustEqual(t, "after the wipe", got, []string{
 		"ended svc/a so drain, lost with etcd's history",
@@ -93,7 +90,7 @@ func TestARestoredStoreTellsNothingTwice(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	c := etcd.Client(t)
 	ctx := within(t, historyPatience)
-	h := keepHistory(t, etcd.Endpoint(), past.Config{}, rollcall.WithSuspicion(3*time.Second))
+	h := keepHistory(t, etcd.Endpoint(), past.Config{}, rollcall.WithSuspicion(2*time.Second))
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "svc", rollcall.Instance{ID: "a", Addr: "10.0.0.1:1"})
 	ghost := registerDead(t, c, "svc", "ghost", "g")
