@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/rollcall-io/rollcall/internal/follow"
 	"github.com/rollcall-io/rollcall/internal/wire"
@@ -18,6 +19,35 @@ import (
 
 // ErrRevision says that etcd does not have a revision: it was compacted away, or has not come yet.
 var ErrRevision = errors.New("etcd does not have that revision")
+
+// Revision asks etcd for its revision now: what happens from here on has a greater one. Only a registry on etcd can ask; another returns
+// [errors.ErrUnsupported].
+func (r *Registry) Revision(ctx context.Context) (int64, error) {
+	err := r.check("any")
+	var now int64
+	if err == nil {
+		now, err = r.revision(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("etcd's revision: %w", err)
+	}
+	return now, nil
+}
+
+func (r *Registry) revision(ctx context.Context) (now int64, err error) {
+	e, ok := r.engine.(*etcd)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	err = e.call(ctx, func(ctx context.Context, conn *wire.Conn) error {
+		found, err := conn.KV().Get(ctx, r.layout.services+r.holder, clientv3.WithCountOnly())
+		if err == nil {
+			now = found.Header.Revision
+		}
+		return err
+	})
+	return now, err
+}
 
 // LookupAt returns a service as it was at a revision of etcd, as far as etcd remembers: else the error is [ErrRevision]. Overrides count that
 // counted at the given time; with the zero time all count that were there. There are no suspects in the past. Only a registry on etcd has

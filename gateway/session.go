@@ -52,7 +52,7 @@ func wanted(inst rollcall.Instance) *rollcallv1.Instance {
 	m := message.Instance(&inst)
 	return &rollcallv1.Instance{
 		Id: m.GetId(), Addr: m.GetAddr(), Addrs: m.GetAddrs(), Metadata: m.GetMetadata(), Zone: m.GetZone(), Version: m.GetVersion(),
-		Weight: m.GetWeight(), State: m.GetState(),
+		Weight: m.GetWeight(), State: m.GetState(), Check: m.GetCheck(),
 	}
 }
 

@@ -34,5 +34,6 @@ that they all did; who knows better says so with this. What is lost later is dou
 	}
 	c.bind(cmd)
 	c.bindWords(cmd, reasonNeeded)
+	completes(cmd, &c.connection, completeService)
 	return cmd
 }

@@ -3,19 +3,17 @@ package main
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/rollcall-io/rollcall"
 )
 
-// backend is all that the commands know about the registry. Behind it is the library on etcd, today.
+// backend is what most commands know of the registry: that of package gateway, at a server or at the one in this process.
 type backend interface {
 	// Register puts an instance there and keeps it. It tries until it succeeds or ctx ends.
 	Register(ctx context.Context, service string, inst rollcall.Instance, ttl time.Duration) (registration, error)
-
-	// Services returns the view of every service that has instances, sorted by name.
-	Services(ctx context.Context) ([]*rollcall.View, error)
 
 	// Lookup returns the instances of a service; an unknown one has an empty view.
 	Lookup(ctx context.Context, service string) (*rollcall.View, error)
@@ -29,17 +27,20 @@ type backend interface {
 
 	// SetOverride and DeleteOverride replace the override of a revision, and return [rollcall.ErrConflict] when it is another.
 	SetOverride(ctx context.Context, service, id string, o rollcall.Override) (rollcall.Override, error)
-	DeleteOverride(ctx context.Context, service, id string, revision int64) error
+	DeleteOverride(ctx context.Context, service, id string, revision int64, by ...rollcall.By) error
 
 	// Policy, SetPolicy and DeletePolicy are the same for what was decided for all callers of a service.
 	Policy(ctx context.Context, service string) (rollcall.Policy, error)
 	SetPolicy(ctx context.Context, service string, p rollcall.Policy) (rollcall.Policy, error)
-	DeletePolicy(ctx context.Context, service string, revision int64) error
+	DeletePolicy(ctx context.Context, service string, revision int64, by ...rollcall.By) error
+
+	// RemoveDead removes an instance that is dead; [rollcall.ErrAlive] refuses.
+	RemoveDead(ctx context.Context, service, id string, by rollcall.By) (*rollcall.Instance, error)
 
 	// Accept has every caller believe the losses that it doubts now.
 	Accept(ctx context.Context, service, reason, author string) error
 
-	// Trouble returns since when etcd does not answer, as far as is known, and why; the zero time while it does.
+	// Trouble returns since when nobody answers, as far as is known, and why; the zero time while somebody does.
 	Trouble() (since time.Time, reason error)
 
 	// Close gives up every registration and ends every watcher.
@@ -61,7 +62,7 @@ type watcher interface {
 	Close()
 }
 
-// library is the backend that talks to etcd itself.
+// library is a registry as a backend.
 type library struct{ *rollcall.Registry }
 
 func (l library) Register(ctx context.Context, service string, inst rollcall.Instance, ttl time.Duration) (registration, error) {
@@ -70,43 +71,6 @@ func (l library) Register(ctx context.Context, service string, inst rollcall.Ins
 		return nil, err
 	}
 	return reg, nil
-}
-
-// lookupsAtOnce bounds the questions to etcd that one Services has under way.
-const lookupsAtOnce = 16
-
-func (l library) Services(ctx context.Context) ([]*rollcall.View, error) {
-	names, err := l.Registry.Services(ctx)
-	if err != nil {
-		return nil, err
-	}
-	views := make([]*rollcall.View, len(names))
-	errs := make([]error, len(names))
-	slots := make(chan struct{}, lookupsAtOnce)
-	var wg sync.WaitGroup
-	for n, name := range names {
-		slots <- struct{}{}
-		wg.Go(func() {
-			views[n], errs[n] = l.Lookup(ctx, name)
-			<-slots
-		})
-	}
-	wg.Wait()
-	return inhabited(views, errs)
-}
-
-// inhabited drops the services whose last instance left between the two questions, and returns the first error.
-func inhabited(views []*rollcall.View, errs []error) ([]*rollcall.View, error) {
-	var there []*rollcall.View
-	for n, view := range views {
-		if errs[n] != nil {
-			return nil, errs[n]
-		}
-		if len(view.Instances) > 0 {
-			there = append(there, view)
-		}
-	}
-	return there, nil
 }
 
 func (l library) Watch(service string) watcher { return l.Registry.Watch(service) }
@@ -128,7 +92,10 @@ func (e *storedError) Error() string { return "what lies in etcd cannot be read:
 
 // stored tells an error about what lies in etcd from one about asking for it.
 func stored(err error) error {
-	for _, other := range []error{rollcall.ErrNotFound, rollcall.ErrUnreachable, rollcall.ErrClosed, context.Canceled, context.DeadlineExceeded} {
+	for _, other := range []error{
+		rollcall.ErrNotFound, rollcall.ErrUnreachable, rollcall.ErrClosed, rollcall.ErrPermissionDenied, rollcall.ErrUnauthenticated,
+		context.Canceled, context.DeadlineExceeded,
+	} {
 		if errors.Is(err, other) {
 			return err
 		}
@@ -138,7 +105,11 @@ func stored(err error) error {
 			return err
 		}
 	}
-	if _, refused := statusOf(err); err == nil || refused {
+	known, refused := statusOf(err)
+	if refused && known.Code() == codes.DataLoss {
+		return &storedError{known.Message()}
+	}
+	if err == nil || refused {
 		return err
 	}
 	return &storedError{err.Error()}
@@ -160,7 +131,10 @@ const closeTimeout = 2 * time.Second
 
 // closeBackend closes b when a command ends, also one that was interrupted. What it could not tell etcd does not change
 // how the command ended: a goodbye that matters has been said before, and its error returned.
-func closeBackend(ctx context.Context, b backend) {
+func closeBackend(ctx context.Context, b interface {
+	Close(ctx context.Context) error
+},
+) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	_ = b.Close(ctx)

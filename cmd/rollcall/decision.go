@@ -71,14 +71,7 @@ func login() string {
 
 // do opens the registry for as long as a command needs it.
 func (d *decision) do(cmd *cobra.Command, what func(context.Context, backend) error) error {
-	b, err := d.open(cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	defer closeBackend(cmd.Context(), b)
-	ctx, cancel := d.timeout.bound(cmd.Context())
-	defer cancel()
-	return what(ctx, b)
+	return d.with(cmd, d.timeout, false, func(ctx context.Context, b *client) error { return what(ctx, b) })
 }
 
 // again says to a person what to do when somebody else has decided meanwhile.

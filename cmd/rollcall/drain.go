@@ -23,5 +23,6 @@ living; calls that it has are finished.
 		},
 	}
 	c.bind(cmd)
+	completes(cmd, &c.connection, completeService, completeInstance)
 	return cmd
 }

@@ -33,12 +33,12 @@ var exitMeanings = []struct {
 	meaning string
 }{
 	{exitDone, "done; for server and register also: stopped as asked, by SIGINT or SIGTERM"},
-	{exitFailure, "failure"},
-	{exitUsage, "usage: an unknown command or flag, or an argument that breaks a rule; etcd was not asked"},
-	{exitUnreachable, "unreachable: etcd did not answer in time"},
-	{exitNotFound, "not found: the service has no instances, no such instance, or no policy"},
-	{exitConflict, "conflict: the registration was replaced by a newer one of the same id, or somebody else decided at the same time"},
-	{exitDenied, "denied: etcd refused the credentials or the permission"},
+	{exitFailure, "failure; for doctor: something was found that is a warning or critical"},
+	{exitUsage, "usage: an unknown command or flag, or an argument that breaks a rule; nobody was asked"},
+	{exitUnreachable, "unreachable: neither a server nor etcd answered in time"},
+	{exitNotFound, "not found: the service has no instances, no such instance, or no policy; or that moment of the past is forgotten"},
+	{exitConflict, "conflict: the registration was replaced by a newer one of the same id, somebody else decided at the same time, or the instance is alive"},
+	{exitDenied, "denied: the server or etcd refused the credentials or the permission"},
 	{exitInterrupted, "interrupted by SIGINT or SIGTERM before it was done"},
 	{exitUnheard, "unheard: whoever read the output has gone; what was registered is deregistered"},
 }
@@ -53,6 +53,9 @@ type notFoundError struct{ what string }
 
 func (e *notFoundError) Error() string { return e.what }
 
+// errInterrupted ends a command by a key that is as good as a signal.
+var errInterrupted = errors.New("interrupted")
+
 // exitCode is the one place where errors become exit codes. ctx is the one that a signal ends.
 func exitCode(ctx context.Context, err error) int {
 	_, wrongUsage := errors.AsType[*usageError](err)
@@ -64,9 +67,9 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUnheard
 	case wrongUsage, errors.Is(err, rollcall.ErrInvalid):
 		return exitUsage
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, rollcall.ErrReplaced), errors.Is(err, rollcall.ErrConflict):
+	case errors.Is(err, rollcall.ErrReplaced), errors.Is(err, rollcall.ErrConflict), errors.Is(err, rollcall.ErrAlive):
 		return exitConflict
 	case notFound, errors.Is(err, rollcall.ErrNotFound):
 		return exitNotFound
@@ -78,15 +81,18 @@ func exitCode(ctx context.Context, err error) int {
 	return exitFailure
 }
 
-// denied reports whether etcd refused who we are or what we may do.
+// denied reports whether a server or etcd refused who we are or what we may do.
 func denied(err error) bool {
 	if e, ok := errors.AsType[*rollcall.UnreachableError](err); ok {
 		return denied(e.Last) // what is tried again and again does not fail by being refused, but is no less refused
 	}
+	if errors.Is(err, rollcall.ErrPermissionDenied) || errors.Is(err, rollcall.ErrUnauthenticated) {
+		return true
+	}
 	known, _ := statusOf(err)
 	code, text := known.Code(), known.Message()
-	// To etcd a call without credentials is an invalid argument.
-	return code == codes.PermissionDenied || code == codes.Unauthenticated || text == rpctypes.ErrUserEmpty.Error()
+	// To etcd a call without credentials, or with wrong ones, is an invalid argument.
+	return code == codes.PermissionDenied || code == codes.Unauthenticated || text == rpctypes.ErrUserEmpty.Error() || text == rpctypes.ErrAuthFailed.Error()
 }
 
 // statusOf returns the status with which etcd, or the connection to it, refused; false when err is something else.

@@ -75,6 +75,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitDone
 	}
+	if program, ended := errors.AsType[*programExit](err); ended {
+		return program.code // of run, which has said why
+	}
 	if !begun {
 		err = &usageError{err}
 	}

@@ -2,39 +2,17 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/rollcall-io/rollcall"
 )
-
-// format is the value of --output.
-type format string
-
-const (
-	formatTable format = "table"
-	formatJSON  format = "json"
-)
-
-func (f *format) String() string { return string(*f) }
-func (f *format) Type() string   { return "format" }
-
-func (f *format) Set(s string) error {
-	if s != string(formatTable) && s != string(formatJSON) {
-		return errors.New("an output format is table or json")
-	}
-	*f = format(s)
-	return nil
-}
 
 // instanceJSON is an instance as -o json shows it. The names are a contract with scripts; what an instance does not
 // say about itself is left out.
@@ -55,7 +33,30 @@ type instanceJSON struct {
 	TTL             int64             `json:"ttl,omitempty"`      // seconds
 	Registered      time.Time         `json:"registered,omitzero"`
 	Incarnation     string            `json:"incarnation,omitempty"`
+	Check           *checkJSON        `json:"check,omitempty"`
+	Health          *healthJSON       `json:"health,omitempty"`
 	Revision        int64             `json:"revision"`
+}
+
+// checkJSON is what an instance asks servers to check, with what it leaves to them filled in.
+type checkJSON struct {
+	Type     rollcall.CheckType `json:"type"`
+	Addr     string             `json:"addr,omitempty"`
+	Service  string             `json:"service,omitempty"`
+	Path     string             `json:"path,omitempty"`
+	TLS      bool               `json:"tls,omitempty"`
+	Interval string             `json:"interval"`
+	Timeout  string             `json:"timeout"`
+	Fall     int                `json:"fall"`
+	Rise     int                `json:"rise"`
+}
+
+// healthJSON is what a check found out.
+type healthJSON struct {
+	Failing bool      `json:"failing"`
+	Since   time.Time `json:"since,omitzero"`
+	Detail  string    `json:"detail,omitempty"`
+	Checker string    `json:"checker,omitempty"`
 }
 
 // overrideJSON is what an operator decided for an instance.
@@ -78,6 +79,13 @@ func newInstanceJSON(service string, i *rollcall.Instance) instanceJSON {
 	if o := i.Override; o != nil {
 		j.Override = &overrideJSON{o.Drain, o.Weight, o.Reason, o.Author, o.Since, o.Until, o.Revision}
 	}
+	if i.Check != nil {
+		c := i.Check.WithDefaults()
+		j.Check = &checkJSON{c.Type, c.Addr, c.Service, c.Path, c.TLS, lasting(c.Interval).String(), lasting(c.Timeout).String(), c.Fall, c.Rise}
+	}
+	if h := i.Health; h != nil {
+		j.Health = &healthJSON{h.Failing, h.Since, h.Detail, h.Checker}
+	}
 	if len(i.Metadata) > 0 {
 		j.Metadata = i.Metadata
 	}
@@ -85,28 +93,6 @@ func newInstanceJSON(service string, i *rollcall.Instance) instanceJSON {
 		j.Metadata = i.RawMetadata
 	}
 	return j
-}
-
-// serviceJSON is a service as "list -o json" shows it.
-type serviceJSON struct {
-	Service   string `json:"service"`
-	Instances int    `json:"instances"`
-	Serving   int    `json:"serving"`
-	Draining  int    `json:"draining"`
-}
-
-func newServiceJSON(v *rollcall.View) serviceJSON {
-	s := serviceJSON{Service: v.Service, Instances: len(v.Instances)}
-	for _, i := range v.Instances {
-		switch {
-		case i.Suspect: // what it said of itself may not be true any more
-		case i.EffectiveState() == rollcall.StateServing:
-			s.Serving++
-		case i.EffectiveState() == rollcall.StateDraining:
-			s.Draining++
-		}
-	}
-	return s
 }
 
 // updateJSON is one line of "watch -o json".
@@ -146,15 +132,6 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// printTable prints rows in aligned columns, the first row being the heads.
-func printTable(w io.Writer, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(t, strings.Join(row, "\t"))
-	}
-	return t.Flush()
-}
-
 var instanceHeads = []string{"ID", "ADDR", "STATE", "WEIGHT", "ZONE", "VERSION", "METADATA"}
 
 func instanceCells(i *rollcall.Instance) []string {
@@ -165,7 +142,7 @@ func instanceCells(i *rollcall.Instance) []string {
 	return []string{cell(i.ID), cell(i.Addr), cell(stateWord(i)), weightWord(i), cell(i.Zone), cell(i.Version), cell(metadata)}
 }
 
-// stateWord says what an instance is to a person: what it says of itself, or what an operator says, or that it is doubtful
+// stateWord says what an instance is to a person: what it says of itself, or what an operator or a check says, or that it is doubtful
 // whether it is there.
 func stateWord(i *rollcall.Instance) string {
 	switch {
@@ -173,6 +150,8 @@ func stateWord(i *rollcall.Instance) string {
 		return "suspect"
 	case i.Override != nil && i.Override.Drain:
 		return string(rollcall.StateDraining) + " (operator)"
+	case i.State == rollcall.StateServing && !i.Healthy():
+		return "unhealthy"
 	}
 	return string(i.State)
 }
@@ -204,4 +183,15 @@ func cell(s string) string {
 		return strconv.Quote(s)
 	}
 	return s
+}
+
+var wideHeads = []string{"ID", "ADDR", "STATE", "WEIGHT", "ZONE", "VERSION", "ADDRS", "TTL", "REGISTERED", "INCARNATION", "REVISION", "METADATA"}
+
+func wideCells(i *rollcall.Instance) []string {
+	c := instanceCells(i)
+	ttl := "-"
+	if i.TTL != 0 {
+		ttl = lasting(i.TTL).String()
+	}
+	return append(c[:6:6], cell(joinPairs(i.Addrs)), ttl, precise(i.Registered), cell(i.Incarnation), strconv.FormatInt(i.Revision, 10), c[6])
 }

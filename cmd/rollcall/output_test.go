@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -102,31 +101,6 @@ func TestATimeOfAnotherDayHasItsDate(t *testing.T) {
 		if got := clock(at.UTC(), now); got != want {
 			t.Errorf("%v is shown as %s, want %s", at, got, want)
 		}
-	}
-}
-
-func TestServicesAreCountedByState(t *testing.T) {
-	t.Parallel()
-	view := &rollcall.View{Service: "s"}
-	for _, state := range []rollcall.State{rollcall.StateServing, rollcall.StateDraining, rollcall.StateServing, "of-a-later-version"} {
-		view.Instances = append(view.Instances, &rollcall.Instance{State: state})
-	}
-	view.Instances = append(view.Instances, &rollcall.Instance{State: rollcall.StateServing, Suspect: true})
-	if diff := cmp.Diff(serviceJSON{Service: "s", Instances: 5, Serving: 2, Draining: 1}, newServiceJSON(view)); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAServiceThatEmptiedBetweenTheQuestionsIsLeftOut(t *testing.T) {
-	t.Parallel()
-	full := &rollcall.View{Service: "b", Instances: []*rollcall.Instance{{}}}
-	got, err := inhabited([]*rollcall.View{{Service: "a"}, full}, []error{nil, nil})
-	if err != nil || len(got) != 1 || got[0] != full {
-		t.Errorf("got %v, %v; want b alone", got, err)
-	}
-	broken := errors.New("broken")
-	if _, err := inhabited([]*rollcall.View{nil, full}, []error{broken, nil}); !errors.Is(err, broken) {
-		t.Errorf("got the error %v, want %v", err, broken)
 	}
 }
 

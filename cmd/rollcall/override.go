@@ -73,7 +73,7 @@ func (c *overrideCommand) decide(ctx context.Context, b backend, service, id str
 		o.Until = time.Now().Add(c.length)
 	}
 	if o, err = b.SetOverride(ctx, service, id, o); err != nil {
-		return nil, again(err, fmt.Sprintf("rollcall list %s -o json", service))
+		return nil, again(err, fmt.Sprintf("rollcall get %s %s", service, shellWord(id)))
 	}
 	i := found.Clone()
 	i.Override = &o

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,6 +72,7 @@ func newPolicyGetCommand() *cobra.Command {
 	}
 	c.bind(cmd)
 	cmd.Flags().VarP(&c.output, "output", "o", "output `format`: yaml or json")
+	completes(cmd, &c.connection, completeService)
 	return cmd
 }
 
@@ -93,6 +95,7 @@ document says of that does not count.`,
 	c.bind(cmd)
 	c.bindWords(cmd, "why, for those who wonder later; in place of the document's")
 	c.bindFile(cmd, "the `file` with the policy, in YAML or JSON; - is standard input")
+	completes(cmd, &c.connection, completeService)
 	return cmd
 }
 
@@ -106,12 +109,15 @@ there is none there is nothing to do, and that is no failure.`,
 		Example: `  rollcall policy delete jie-test > was.yaml`,
 		Args:    takes("SERVICE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			c.author = cmp.Or(c.author, login()) // who is not known may take back, too
 			return c.do(cmd, func(ctx context.Context, b backend) error {
 				return c.delete(ctx, b, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
 		},
 	}
 	c.bind(cmd)
+	c.bindWords(cmd, "why, for the history")
+	completes(cmd, &c.connection, completeService)
 	return cmd
 }
 
@@ -129,6 +135,7 @@ not asked then. What the config does not say the callers' own default says.`,
 	}
 	c.bind(cmd)
 	c.bindFile(cmd, "explain the policy in this `file`, in YAML or JSON; - is standard input")
+	completes(cmd, &c.connection, completeService)
 	return cmd
 }
 
@@ -140,7 +147,7 @@ func (c *policyCommand) bindFile(cmd *cobra.Command, help string) {
 func (c *policyCommand) stored(ctx context.Context, b backend, service string) (rollcall.Policy, error) {
 	p, err := b.Policy(ctx, service)
 	if errors.Is(err, rollcall.ErrNotFound) {
-		return p, &notFoundError{fmt.Sprintf("service %q has no policy under the prefix %q of etcd at %s", service, c.prefix, c.etcd.words())}
+		return p, &notFoundError{fmt.Sprintf("service %q has no policy %s", service, c.within())}
 	}
 	return p, err
 }
@@ -201,7 +208,7 @@ func (c *policyCommand) delete(ctx context.Context, b backend, service string, o
 	default:
 		was = fmt.Sprintf("revision %d %s", p.Revision, signature(p.Author, p.Reason, p.Since, time.Now()))
 	}
-	if err := b.DeletePolicy(ctx, service, p.Revision); err != nil {
+	if err := b.DeletePolicy(ctx, service, p.Revision, rollcall.By{Author: c.author, Reason: c.reason}); err != nil {
 		return again(err, "rollcall policy get "+service)
 	}
 	fmt.Fprintf(talk, "deleted the policy of %s: %s\n", service, was)

@@ -28,6 +28,7 @@ type registerCommand struct {
 	instance rollcall.Instance
 	metadata pairs
 	addrs    pairs
+	check    checkFlags
 }
 
 func newRegisterCommand() *cobra.Command {
@@ -39,9 +40,13 @@ func newRegisterCommand() *cobra.Command {
 		Long: `Register an instance of a service at ADDR, host:port, and hold it until interrupted; then deregister it.
 
 While etcd does not answer it keeps trying, and says so at once and every minute; with --timeout it gives up instead and
-exits with 3. When a newer process registers the same id it lets go and exits with 5.`,
+exits with 3. When a newer process registers the same id it lets go and exits with 5.
+
+With --check it asks the servers to see for themselves whether the instance is well; one that is not is unhealthy, and callers
+leave it out while others are well. Without a server nobody checks.`,
 		Example: `  rollcall register jie-test 127.0.0.1:50051
   rollcall register jie-test 10.0.0.7:50051 --weight 50 --zone eu-1a --meta team=a --meta tier=2
+  rollcall register jie-test 10.0.0.7:50051 --check grpc --check-interval 5s
   rollcall register jie-test '[2001:db8::7]:50051' --id seven --addr http=10.0.0.7:8080`,
 		Args: takes("SERVICE", "ADDR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0], args[1]) },
@@ -56,28 +61,36 @@ exits with 3. When a newer process registers the same id it lets go and exits wi
 	f.StringVar(&c.instance.Version, "version", "", "what it runs")
 	f.Var(&c.metadata, "meta", "metadata, `key=value`; may be repeated")
 	f.Var(&c.addrs, "addr", "a further address, `name=host:port`; may be repeated")
+	c.check.bind(cmd)
+	completes(cmd, &c.connection, completeService)
 	return cmd
 }
 
 func (c *registerCommand) run(cmd *cobra.Command, service, addr string) error {
 	ctx, out, talk := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	c.instance.Addr, c.instance.Metadata, c.instance.Addrs = addr, c.metadata.values, c.addrs.values
+	var err error
+	if c.instance.Check, err = c.check.check(cmd); err != nil {
+		return err
+	}
 	b, err := c.open(talk)
 	if err != nil {
 		return err
 	}
 	defer closeBackend(ctx, b)
 
-	trouble := &outage{talk: talk, where: c.etcd.words()}
+	trouble := &outage{talk: talk, where: c.place()}
 	reg, err := c.register(ctx, b, service, trouble)
 	if err != nil {
 		return err
 	}
 	inst := reg.Instance()
 	fmt.Fprintf(out, "registered %s/%s (TTL %v)\n", service, cell(inst.ID), c.ttl)
+	notifyReady("registered")
 	if err := hold(ctx, b, reg, trouble); err != nil {
 		return fmt.Errorf("%s/%s: %w", service, inst.ID, err)
 	}
+	notifyStopping("deregistering")
 	late := time.After(silence)
 	if trouble.now() {
 		late = time.After(0)
@@ -163,10 +176,10 @@ const (
 	nagPeriod = time.Minute
 )
 
-// outage tells a person that etcd does not answer: at once, every minute, and when it is over.
+// outage tells a person that etcd, or the server, does not answer: at once, every minute, and when it is over.
 type outage struct {
 	talk  io.Writer
-	where string
+	where string    // who does not answer, such as "etcd at host:port"
 	said  time.Time // when it was last said; zero while etcd answers
 }
 
@@ -175,10 +188,10 @@ func (o *outage) look(now, since time.Time, reason error) {
 	switch {
 	case since.IsZero() && !o.said.IsZero():
 		o.said = time.Time{}
-		fmt.Fprintf(o.talk, "etcd at %s answers again\n", o.where)
+		fmt.Fprintf(o.talk, "%s answers again\n", o.where)
 	case !since.IsZero() && (o.said.IsZero() || now.Sub(o.said) >= nagPeriod):
 		o.said = now
-		fmt.Fprintf(o.talk, "no answer from etcd at %s since %s%s; still trying\n", o.where, clock(since, now), because(o.where, reason))
+		fmt.Fprintf(o.talk, "no answer from %s since %s%s; still trying\n", o.where, clock(since, now), because(o.where, reason))
 	}
 }
 
@@ -189,5 +202,5 @@ func because(where string, reason error) string {
 	if reason == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (%s)", strings.TrimPrefix(cause(reason), where+": "))
+	return fmt.Sprintf(" (%s)", strings.TrimPrefix(cause(reason), where[strings.LastIndex(where, " ")+1:]+": "))
 }

@@ -12,7 +12,7 @@ import (
 func TestAnOutageIsSaidAtOnceThenEveryMinuteThenWhenItIsOver(t *testing.T) {
 	t.Parallel()
 	var talk strings.Builder
-	o := &outage{talk: &talk, where: "host:2379"}
+	o := &outage{talk: &talk, where: "etcd at host:2379"}
 	start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.Local)
 	refused := errors.New("connection refused")
 	lines := func() []string {

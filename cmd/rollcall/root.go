@@ -32,9 +32,17 @@ A service says "I am here" and keeps saying it; callers ask "who is there?" and 
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(
 		newServerCommand(),
+		newMemberCommand(),
 		newRegisterCommand(),
+		newRunCommand(),
+		newDeregisterCommand(),
 		newListCommand(),
+		newGetCommand(),
 		newWatchCommand(),
+		newHistoryCommand(),
+		newDiffCommand(),
+		newStatusCommand(),
+		newDoctorCommand(),
 		newDrainCommand(),
 		newWeightCommand(),
 		newUndoCommand(),

@@ -59,6 +59,7 @@ func TestTheCommandsDoWhatTheScriptsSay(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"etcd":     etcdCommand,
+			"certs":    certsCommand,
 			"freeport": freeportCommand,
 			"occupy":   occupyCommand,
 			"start":    startCommand,
@@ -96,6 +97,7 @@ func need(ts *testscript.TestScript, neg bool, args []string, least int, usage s
 // etcd history KEY  prints every value it had, "deleted" where it went
 // etcd revoke       ends every lease, with what lies under it
 // etcd lock         from now on it wants a name and a password
+// etcd role SERVICE makes a user of that name, with the password "secret", who may do everything with that service and nothing else
 func etcdCommand(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 1, "etcd start|stop|restart|put|del|keys|history|revoke|lock")
 	s := stageOf(ts)
@@ -132,6 +134,8 @@ func etcdCommand(ts *testscript.TestScript, neg bool, args []string) {
 			_, err := s.client.Revoke(ctx, lease.ID)
 			ts.Check(err)
 		}
+	case "role":
+		lockRole(ctx, ts, s.client, args[1])
 	case "lock":
 		_, err := s.client.UserAdd(ctx, "root", "secret")
 		ts.Check(err)
@@ -142,6 +146,20 @@ func etcdCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("etcd %s: unknown", args[0])
 	}
+}
+
+func lockRole(ctx context.Context, ts *testscript.TestScript, client *clientv3.Client, service string) {
+	_, err := client.RoleAdd(ctx, service)
+	ts.Check(err)
+	for _, part := range []string{"services", "control"} {
+		dir := "rollcall/" + part + "/" + service + "/"
+		_, err = client.RoleGrantPermission(ctx, service, dir, clientv3.GetPrefixRangeEnd(dir), clientv3.PermissionType(clientv3.PermReadWrite))
+		ts.Check(err)
+	}
+	_, err = client.UserAdd(ctx, service, "secret")
+	ts.Check(err)
+	_, err = client.UserGrantRole(ctx, service, service)
+	ts.Check(err)
 }
 
 func printHistory(ctx context.Context, ts *testscript.TestScript, client *clientv3.Client, key string) {
@@ -160,6 +178,18 @@ func printHistory(ctx context.Context, ts *testscript.TestScript, client *client
 		}
 	}
 	ts.Fatalf("the history of %s does not reach revision %d", key, now.Header.Revision)
+}
+
+// certs makes a certificate for this machine, and sets $CERT, $KEY and $CA to its files and $OTHER to the one of another authority.
+func certsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 0, "certs")
+	t := stageOf(ts).t
+	authority := etcdtest.NewAuthority(t)
+	id := authority.Issue(t, "server")
+	ts.Setenv("CERT", id.CertFile)
+	ts.Setenv("KEY", id.KeyFile)
+	ts.Setenv("CA", authority.File)
+	ts.Setenv("OTHER", etcdtest.NewAuthority(t).File)
 }
 
 // freeport NAME... sets each to a loopback port that nothing listens on. The ports lie below those that systems hand
@@ -241,7 +271,7 @@ func startProcess(ts *testscript.TestScript, name string, out *os.File, args []s
 
 func processEnv(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "ROLLCALL_ETCD", "ROLLCALL_PREFIX"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "ROLLCALL_SERVER", "ROLLCALL_TOKEN", "ROLLCALL_ETCD", "ROLLCALL_PREFIX"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}
@@ -329,10 +359,13 @@ var changing = []struct {
 	what *regexp.Regexp
 	mask string
 }{
+	{regexp.MustCompile(`"within":[0-9.]+,`), ``}, // who saw it happen knows exactly
+	{regexp.MustCompile(`\b[0-9]+[smh]([0-9]+[smh])? ago\b *`), `AGE ago  `},
+	{regexp.MustCompile(`SINCE +NOTE`), `SINCE    NOTE`},
 	{regexp.MustCompile(`"(time|registered|since|until)":( ?)"20[0-9T:.+-]*Z?"`), `"$1":$2"TIME"`},
 	{regexp.MustCompile(`"incarnation":"[^"]+"`), `"incarnation":"INCARNATION"`},
 	{regexp.MustCompile(`"revision":[0-9]+`), `"revision":REVISION`},
-	{regexp.MustCompile(`(?m)^[0-9]{2}:[0-9]{2}:[0-9]{2} `), `hh:mm:ss `},
+	{regexp.MustCompile(`(?m)^≤?[0-9]{2}:[0-9]{2}:[0-9]{2} `), `hh:mm:ss `},
 }
 
 // scrub FROM TO copies a file with everything masked that is different in every run.

@@ -45,12 +45,17 @@ type serverCommand struct {
 	tls                                 server.Files
 	authz, authzTokens                  string
 	hosts, origins                      list
-	age, stopTimeout                    time.Duration
+	age, stopTimeout, canary            time.Duration
+	advertise                           string
+	historyEvents                       int
+	checks                              bool
+	checkAllow, checkDeny               networks
 	insecure                            bool
 }
 
 func newServerCommand() *cobra.Command {
-	c := &serverCommand{history: server.DefaultHistory, quota: server.DefaultQuotaBytes, stopTimeout: server.DefaultStopTimeout, state: stateNew}
+	c := &serverCommand{history: server.DefaultHistory, quota: server.DefaultQuotaBytes, stopTimeout: server.DefaultStopTimeout, canary: server.DefaultCanary,
+		historyEvents: server.DefaultHistoryEvents, checks: true, state: stateNew}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server with an etcd of its own, or on an existing one",
@@ -58,7 +63,7 @@ func newServerCommand() *cobra.Command {
 cluster. Several servers with the same --cluster, each with a --name in it, make one cluster of their embedded etcds.
 
 The embedded etcd keeps its data in --data-dir, which one server at a time may use, and remembers every change for --history.
---data-dir, --history, --quota, and what is called --client-… or --peer-… go only with an embedded etcd.
+--data-dir, --quota, and what is called --client-… or --peer-… go only with an embedded etcd.
 
 Everything listens on loopback only, unless it asks who comes: --tls-ca for gRPC and HTTP and --client-ca for etcd's clients want a
 certificate of everybody. --insecure allows other machines without. Members of a cluster on several machines always want certificates.
@@ -75,6 +80,7 @@ over the variable, the variable over the file. The password of --etcd-user is no
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
 	}
 	c.bind(cmd)
+	cmd.AddCommand(newServerReadyCommand(), newBackupCommand(), newRestoreCommand(), newDefragCommand(), newDisarmCommand())
 	return cmd
 }
 
@@ -93,7 +99,7 @@ func (c *serverCommand) bind(cmd *cobra.Command) {
 	f.StringVar(&c.dataDir, "data-dir", server.DefaultDataDir, "`directory` of the embedded etcd's data; created when it is missing")
 	f.StringVar(&c.clientURL, "client-url", server.DefaultClientURL, "`URL` where the embedded etcd serves clients: http://host:port, https://host:port")
 	bindFiles(cmd, &c.clientTLS, "client", "of --client-url")
-	f.Var((*lasting)(&c.history), "history", "how long the embedded etcd remembers every change, at least 1m; 0 means the default")
+	f.Var((*lasting)(&c.history), "history", "how far back the history reaches: how long it is kept, and the embedded etcd remembers every change, at least 1m; 0 means the default")
 	f.Var(&c.quota, "quota", "how large the embedded etcd's store may grow: bytes, or a number of KiB, MiB or GiB; 0 means the default")
 
 	f.StringVar(&c.name, "name", "", "`name` of this member in --cluster")
@@ -112,6 +118,12 @@ func (c *serverCommand) bind(cmd *cobra.Command) {
 	f.Var(&c.origins, "http-origins", "`origins` of web pages that may use HTTP from a browser, such as https://ops.example, comma separated")
 	f.Var((*lasting)(&c.age), "max-connection-age", "after how long a gRPC connection is ended, ±10 %, at least 10s; 0 means never")
 	f.Var((*lasting)(&c.stopTimeout), "stop-timeout", "what calls under way have to finish when the server stops; 0 means the default")
+	f.Var((*lasting)(&c.canary), "canary", "how often the server writes its own instance, of "+rollcall.ServerService+", and measures how long that takes to be seen, at least 1s; 0 means never")
+	f.StringVar(&c.advertise, "advertise", "", "`address` where others reach --grpc-listen, host:port; what it listens on, or this machine's name, when not given")
+	f.IntVar(&c.historyEvents, "history-events", server.DefaultHistoryEvents, "how many events of the history are kept in memory, at least 1000; 0 means the default")
+	f.BoolVar(&c.checks, "checks", true, "check instances that ask for it")
+	f.Var(&c.checkAllow, "check-allow", "`networks` in which instances are checked though they are refused otherwise, such as 127.0.0.0/8, comma separated")
+	f.Var(&c.checkDeny, "check-deny", "`networks` in which none are checked, comma separated")
 	f.BoolVar(&c.insecure, "insecure", false, "let other machines in without asking who they are; they may read and change everything")
 }
 
@@ -160,7 +172,9 @@ func (c *serverCommand) config(s settings) (server.Config, error) {
 		GRPCListen: c.grpcListen, HTTPListen: c.httpListen, PprofListen: c.pprofListen, TLS: c.tls,
 		Authz: c.authz, AuthzTokens: c.authzTokens,
 		Hosts: c.hosts, Origins: c.origins, MaxConnectionAge: c.age, StopTimeout: c.stopTimeout, Insecure: c.insecure,
-		Version: version, Revision: revision,
+		Canary: c.canary, Advertise: c.advertise, HistoryEvents: c.historyEvents,
+		NoChecks: !c.checks, CheckAllow: c.checkAllow, CheckDeny: c.checkDeny,
+		Version: version, Revision: revision, Supervisor: supervisor(),
 	}
 	if c.passwordFile == "" {
 		return cfg, nil
@@ -176,7 +190,7 @@ func (c *serverCommand) config(s settings) (server.Config, error) {
 // Settings that would count for nothing without, or beside, an embedded etcd.
 var (
 	embeddedOnly = []string{
-		"data-dir", "client-url", "client-cert", "client-key", "client-ca", "history", "quota",
+		"data-dir", "client-url", "client-cert", "client-key", "client-ca", "quota",
 		"name", "cluster", "cluster-state", "peer-listen", "peer-cert", "peer-key", "peer-ca",
 	}
 	existingOnly = []string{"etcd-cert", "etcd-key", "etcd-ca", "etcd-user", "etcd-password-file", passwordKey, "snapshot-dir"}
@@ -214,6 +228,7 @@ var configSettings = map[string]string{
 	"GRPCListen": "grpc-listen", "HTTPListen": "http-listen", "PprofListen": "pprof-listen",
 	"Authz": "authz", "AuthzTokens": "authz-tokens",
 	"TLS.Cert": "tls-cert", "TLS.Key": "tls-key", "TLS.CA": "tls-ca",
+	"Canary": "canary", "Advertise": "advertise", "HistoryEvents": "history-events",
 	"MaxConnectionAge": "max-connection-age", "StopTimeout": "stop-timeout",
 }
 
@@ -266,13 +281,14 @@ func announce(w io.Writer, info server.Info) {
 }
 
 // serverVersion returns the version of the program, and the commit that it was built from when that is known.
-func serverVersion() (version, revision string) {
+func serverVersion() (string, string) {
+	commit := revision
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				revision = s.Value
+				commit = s.Value
 			}
 		}
 	}
-	return buildVersion(), revision
+	return buildVersion(), commit
 }

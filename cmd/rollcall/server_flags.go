@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/rollcall-io/rollcall/internal/server"
@@ -69,5 +70,38 @@ func (l *list) Set(text string) error {
 			*l = append(*l, word)
 		}
 	}
+	return nil
+}
+
+// networks is the value of a flag that takes networks, such as 10.0.0.0/8, or single addresses.
+type networks []netip.Prefix
+
+func (n *networks) Type() string { return "networks" }
+
+func (n *networks) String() string {
+	words := make([]string, len(*n))
+	for i, network := range *n {
+		words[i] = network.String()
+	}
+	return strings.Join(words, ",")
+}
+
+func (n *networks) Set(text string) error {
+	var all networks
+	for word := range strings.SplitSeq(text, ",") {
+		word = strings.TrimSpace(word)
+		if word == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(word)
+		if addr, single := netip.ParseAddr(word); single == nil {
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no network such as 10.0.0.0/8", word)
+		}
+		all = append(all, network.Masked())
+	}
+	*n = all
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,11 @@ func newUndoCommand() *cobra.Command {
 		Short: "Take back what was decided about an instance by drain or weight",
 		Long: `Take back what was decided about an instance by 'rollcall drain' or 'rollcall weight', both at once: what it says of itself
 counts again. The instance need not be there. When nothing was decided there is nothing to do, and that is no failure.`,
-		Example: `  rollcall undo jie-test 10.0.0.7:50051`,
-		Args:    takes("SERVICE", "ID"),
+		Example: `  rollcall undo jie-test 10.0.0.7:50051
+  rollcall undo jie-test 10.0.0.7:50051 --reason 'the disk is replaced'`,
+		Args: takes("SERVICE", "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			c.author = cmp.Or(c.author, login()) // who is not known may take back, too
 			return c.do(cmd, func(ctx context.Context, b backend) error {
 				line, err := c.undo(ctx, b, args[0], args[1])
 				if err == nil {
@@ -33,6 +36,8 @@ counts again. The instance need not be there. When nothing was decided there is 
 		},
 	}
 	c.bind(cmd)
+	c.bindWords(cmd, "why, for the history")
+	completes(cmd, &c.connection, completeService, completeInstance)
 	return cmd
 }
 
@@ -51,8 +56,8 @@ func (c *undoCommand) undo(ctx context.Context, b backend, service, id string) (
 	default:
 		what = overrideWords(o) + ", " + signature(o.Author, o.Reason, o.Since, now)
 	}
-	if err := b.DeleteOverride(ctx, service, id, o.Revision); err != nil {
-		return "", again(err, fmt.Sprintf("rollcall list %s -o json", service))
+	if err := b.DeleteOverride(ctx, service, id, o.Revision, rollcall.By{Author: c.author, Reason: c.reason}); err != nil {
+		return "", again(err, fmt.Sprintf("rollcall get %s %s", service, shellWord(id)))
 	}
 	return fmt.Sprintf("undone for %s/%s: %s", service, cell(id), what), nil
 }

@@ -24,10 +24,13 @@ func newVersionCommand() *cobra.Command {
 	}
 }
 
+// version and revision are for the linker to set (-X main.version=…) where the go command has no git to ask, as in an image.
+var version, revision string
+
 // buildVersion is the version of the module, which the go command knows from the tag or the commit it built.
 func buildVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
-		return cmp.Or(info.Main.Version, "(devel)")
+		return cmp.Or(version, info.Main.Version, "(devel)")
 	}
-	return "(devel)"
+	return cmp.Or(version, "(devel)")
 }

@@ -29,5 +29,6 @@ which each has 100 unless it says otherwise.
 		},
 	}
 	c.bind(cmd)
+	completes(cmd, &c.connection, completeService, completeInstance)
 	return cmd
 }

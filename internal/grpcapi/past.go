@@ -64,13 +64,8 @@ func (e *events) moment(ctx context.Context, revisionField string, revision int6
 	case at != nil:
 		return e.kept.Moment(t)
 	}
-	w := e.api.reg.WatchServices()
-	defer w.Close()
-	now, err := w.Next(ctx)
-	if err != nil {
-		return history.Moment{}, err
-	}
-	return history.Moment{Revision: now.Revision, Time: time.Now()}, nil
+	now, err := e.api.reg.Revision(ctx)
+	return history.Moment{Revision: now, Time: time.Now()}, err
 }
 
 // Diff implements rollcall.v1.
