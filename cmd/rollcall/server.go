@@ -54,8 +54,10 @@ type serverCommand struct {
 }
 
 func newServerCommand() *cobra.Command {
-	c := &serverCommand{history: server.DefaultHistory, quota: server.DefaultQuotaBytes, stopTimeout: server.DefaultStopTimeout, canary: server.DefaultCanary,
-		historyEvents: server.DefaultHistoryEvents, checks: true, state: stateNew}
+	c := &serverCommand{
+		history: server.DefaultHistory, quota: server.DefaultQuotaBytes, stopTimeout: server.DefaultStopTimeout, canary: server.DefaultCanary,
+		historyEvents: server.DefaultHistoryEvents, checks: true, state: stateNew,
+	}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server with an etcd of its own, or on an existing one",
