@@ -59,8 +59,9 @@ type JournalEntry struct {
 // Fact is what one key says; one of its fields is set, beside By.
 type Fact struct {
 	Instance *Instance
-	Leaving  bool // of an instance: it has said goodbye, and its key is about to go
-	Lease    int64
+	Leaving  bool  // of an instance: it has said goodbye, and its key is about to go
+	Lease    int64 // that the key lies under; 0: none
+	Tended   bool  // of an instance: somebody keeps it for its program, who has a token: see [WithToken]
 	Override *Override
 	Policy   *Policy
 	Health   *Health
@@ -196,7 +197,7 @@ func (j *journal) fact(e JournalEntry, kv *mvccpb.KeyValue) (f Fact) {
 		}
 		i.Revision, i.CreateRevision, i.lease = kv.ModRevision, kv.CreateRevision, kv.Lease
 		f.Leaving = i.State == stateLeaving
-		f.Instance, f.By = i, byOf(kv.Value)
+		f.Instance, f.Tended, f.By = i, i.tokenHash != "", byOf(kv.Value)
 		return f
 	}
 	name := strings.TrimPrefix(string(kv.Key), j.layout.controlDir(e.Service))

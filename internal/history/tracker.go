@@ -62,6 +62,7 @@ type presence struct {
 	beat       int64 // of a server: the time when it wrote that
 	weight     int
 	leaving    bool // it has said goodbye
+	tended     bool // by a server: one that hears nothing of its program takes the key away while its own lease lives
 	told       bool // while etcd's broken history is read: that it came
 	kept       bool // likewise: the store has not lost it
 }
@@ -174,7 +175,7 @@ func presenceOf(e *rollcall.JournalEntry) *presence {
 	i := e.After.Instance
 	return &presence{
 		who: subjectOf(e.Service, e.ID, i), registered: nanoOf(i.Registered), lease: e.After.Lease,
-		created: i.CreateRevision, weight: i.Weight, leaving: e.After.Leaving, beat: beatOf(e.Service, i),
+		created: i.CreateRevision, weight: i.Weight, leaving: e.After.Leaving, tended: e.After.Tended, beat: beatOf(e.Service, i),
 	}
 }
 

@@ -75,7 +75,7 @@ func (t *tracker) tellVanished(v vanished, leaseLives bool) {
 		return
 	}
 	kind := Expired
-	if leaseLives {
+	if leaseLives && !v.here.tended {
 		kind = Removed
 	}
 	t.gone.add(v.key, v.here.who.incarnation)

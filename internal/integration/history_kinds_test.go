@@ -34,7 +34,7 @@ func TestTheHistoryTellsWhoCameAndWentAndWhyAlsoToAReaderThatComesLater(t *testi
 			t.Fatal(err)
 		}
 	}
-	var b *rollcall.Registration
+	var b, silent *rollcall.Registration
 	var lone, shared *dead
 	deeds := []*deed{
 		{want: []string{"joined svc/10.0.0.1:1"}, do: func() { register(t, reg, "svc", rollcall.Instance{Addr: "10.0.0.1:1"}) }},
@@ -84,6 +84,10 @@ func TestTheHistoryTellsWhoCameAndWentAndWhyAlsoToAReaderThatComesLater(t *testi
 			ok(err)
 		}},
 		{want: []string{"expired svc/dead2"}, do: func() { shared.expire(t) }},
+		{want: []string{"joined svc/silent"}, do: func() {
+			silent = register(t, reg, "svc", rollcall.Instance{ID: "silent", Addr: "10.0.0.8:1"}, rollcall.WithToken("a token of a program"))
+		}},
+		{want: []string{"expired svc/silent"}, do: func() { ok(silent.Expire(ctx)) }}, // as a server does that hears nothing of it, whose lease lives
 		{want: nil, do: func() { put(t, c, "rollcall/services/svc/leaseless", "no JSON") }},
 		{want: []string{"joined svc/leaseless"}, do: func() { put(t, c, "rollcall/services/svc/leaseless", `{"Addr":"10.8.8.8:1"}`) }},
 		{want: nil, do: func() { put(t, c, "rollcall/services/svc/leaseless", "no JSON again") }}, // the last good one stays
