@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/rollcall-io/rollcall"
+	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
 )
 
 // overrideCommand is what drain and weight share: each changes the one override that an instance can have.
 type overrideCommand struct {
 	decision
 	length time.Duration // 0: until it is undone
+	wait   time.Duration // for xDS clients; 0: not
 }
 
 const overrideHelp = `It counts for every caller, is not touched by the instance's restart, and ends with --for or 'rollcall undo'. An instance has one
@@ -26,6 +29,7 @@ those of the last. Of two operators at once the second is told so and exits with
 func (c *overrideCommand) bind(cmd *cobra.Command) {
 	c.decision.bind(cmd)
 	c.bindWords(cmd, reasonNeeded)
+	cmd.Flags().Var((*lasting)(&c.wait), "wait", "wait for so long until every xDS client of the server has acknowledged it, at most 1m; 0 does not wait")
 	cmd.Flags().Var((*lasting)(&c.length), "for", "when it ends by itself, such as 10m; without it, when it is undone")
 }
 
@@ -36,14 +40,40 @@ func (c *overrideCommand) run(cmd *cobra.Command, service, id string, change fun
 	if c.length < 0 || c.length == 0 && cmd.Flags().Changed("for") {
 		return &rollcall.InvalidError{Field: "--for", Value: lasting(c.length).String(), Rule: "it is more than 0; without the flag it counts until it is undone"}
 	}
-	return c.do(cmd, func(ctx context.Context, b backend) error {
+	if c.wait < 0 || c.wait > time.Minute {
+		return &rollcall.InvalidError{Field: "--wait", Value: lasting(c.wait).String(), Rule: "it is at most 1m; 0 does not wait"}
+	}
+	if c.wait > 0 && c.timeout > 0 {
+		c.timeout += timeout(c.wait)
+	}
+	return c.with(cmd, c.timeout, false, func(ctx context.Context, b *client) error {
 		i, err := c.decide(ctx, b, service, id, change)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), whatCounts(service, i, time.Now()))
+		if _, err = fmt.Fprintln(cmd.OutOrStdout(), whatCounts(service, i, time.Now())); err != nil || c.wait == 0 {
+			return err
+		}
+		return c.await(ctx, cmd, b, service, i.Override.Revision)
+	})
+}
+
+// await waits until the server's xDS clients have heard of a decision.
+func (c *overrideCommand) await(ctx context.Context, cmd *cobra.Command, b *client, service string, revision int64) error {
+	stop := atWork(cmd, "waiting for xDS clients")
+	var resp *rollcallv1.AwaitClientsResponse
+	err := b.ask(ctx, "wait for xDS clients", func(ctx context.Context) (err error) {
+		resp, err = rollcallv1.NewControlServiceClient(b.conn).AwaitClients(ctx, &rollcallv1.AwaitClientsRequest{
+			Service: service, Revision: revision, Timeout: durationpb.New(c.wait),
+		})
 		return err
 	})
+	stop()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "acknowledged by %s of this server\n", plural(int(resp.GetClients()), "xDS client"))
+	return err
 }
 
 // decide reads what was decided before about an instance, changes it, and writes it unless somebody else has meanwhile. It

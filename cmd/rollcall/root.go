@@ -43,6 +43,7 @@ A service says "I am here" and keeps saying it; callers ask "who is there?" and 
 		newDiffCommand(),
 		newStatusCommand(),
 		newDoctorCommand(),
+		newXdsCommand(),
 		newDrainCommand(),
 		newWeightCommand(),
 		newUndoCommand(),

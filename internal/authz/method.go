@@ -33,14 +33,19 @@ var methods = map[string]method{
 	rollcallv1.ControlService_DeleteOverride_FullMethodName: {verb: steer, writes: true},
 	rollcallv1.ControlService_Accept_FullMethodName:         {verb: steer, writes: true},
 	rollcallv1.ControlService_RemoveInstance_FullMethodName: {verb: steer, writes: true},
+	rollcallv1.ControlService_AwaitClients_FullMethodName:   {verb: read},
 
 	rollcallv1.HistoryService_ListEvents_FullMethodName:   {verb: read, some: true},
 	rollcallv1.HistoryService_WatchEvents_FullMethodName:  {verb: read, some: true},
 	rollcallv1.HistoryService_GetServiceAt_FullMethodName: {verb: read},
 	rollcallv1.HistoryService_Diff_FullMethodName:         {verb: read, some: true},
 
-	rollcallv1.OperationsService_GetStatus_FullMethodName: {verb: admin},
-	rollcallv1.OperationsService_Diagnose_FullMethodName:  {verb: admin},
+	rollcallv1.OperationsService_GetStatus_FullMethodName:      {verb: admin},
+	rollcallv1.OperationsService_Diagnose_FullMethodName:       {verb: admin},
+	rollcallv1.OperationsService_ListXdsClients_FullMethodName: {verb: admin},
+
+	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": {verb: read, some: true},
+	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  {verb: read, some: true},
 
 	"/grpc.health.v1.Health/Check": {open: true},
 	"/grpc.health.v1.Health/List":  {open: true},

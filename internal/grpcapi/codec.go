@@ -23,8 +23,14 @@ func newFrame(m proto.Message) (*frame, error) {
 	return &frame{mem.SliceBuffer(bytes)}, nil
 }
 
+// Encoded returns the bytes.
+func (f *frame) Encoded() mem.BufferSlice { return mem.BufferSlice{f.bytes} }
+
 // String keeps the bytes out of gRPC's traces.
 func (f *frame) String() string { return fmt.Sprintf("encoded message of %d bytes", f.bytes.Len()) }
+
+// encoded is a message of which there is nothing left to encode; those of other services on the server may be, too.
+type encoded interface{ Encoded() mem.BufferSlice }
 
 // codec is gRPC's own for everything but frames.
 type codec struct{ encoding.CodecV2 }
@@ -33,8 +39,8 @@ func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
 
 // Marshal implements [encoding.CodecV2].
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	if f, encoded := v.(*frame); encoded {
-		return mem.BufferSlice{f.bytes}, nil
+	if f, is := v.(encoded); is {
+		return f.Encoded(), nil
 	}
 	return c.CodecV2.Marshal(v)
 }

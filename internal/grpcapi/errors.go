@@ -48,6 +48,7 @@ var reasons = []struct {
 	{rollcall.ErrUnauthenticated, codes.Unavailable, "ETCD_UNAUTHENTICATED"},
 	{rollcall.ErrClosed, codes.Unavailable, "STOPPING"},
 	{errNoHistory, codes.Unimplemented, "NOT_HERE"},
+	{errNoXds, codes.Unimplemented, "NOT_HERE"},
 	{errNoEtcd, codes.Unimplemented, "NOT_HERE"},
 	{errors.ErrUnsupported, codes.Unimplemented, "NOT_HERE"},
 	{errStopping, codes.Unavailable, "STOPPING"},

@@ -33,6 +33,8 @@ type Operations struct {
 	// Propagation tells what the server measured, and Checked how many instances it checks. Nil: nothing is measured, none are.
 	Propagation func() *rollcallv1.Propagation
 	Checked     func() int
+
+	Xds Xds // nil: there is none
 }
 
 // errNoEtcd refuses questions about etcd where there is nobody who may ask it.

@@ -66,8 +66,13 @@ func verbOf(m protoreflect.MethodDescriptor) string {
 		return "open"
 	case strings.HasPrefix(string(m.FullName()), "grpc.reflection."), name == "WaitForRevision":
 		return "known"
-	case name == "ListServices", name == "WatchServices":
+	case name == "ListServices", name == "WatchServices", name == "ListEvents", name == "WatchEvents", name == "Diff",
+		strings.HasPrefix(string(m.FullName()), "envoy."):
 		return "list"
+	case name == "GetStatus":
+		return "change" // for admins
+	case name == "AwaitClients":
+		return "read"
 	case strings.HasPrefix(name, "Get"), strings.HasPrefix(name, "Watch"):
 		return "read"
 	}
@@ -108,6 +113,14 @@ func requestFor(m protoreflect.MethodDescriptor) proto.Message {
 		return &rollcallv1.SessionRequest{Call: 7, Ask: &rollcallv1.SessionRequest_Register{Register: &rollcallv1.RegisterRequest{Service: "shop"}}}
 	}
 	msg := dynamicpb.NewMessage(m.Input())
+	if f := m.Input().Fields().ByName("type_url"); f != nil { // of xDS
+		msg.Set(f, protoreflect.ValueOfString("type.googleapis.com/envoy.config.listener.v3.Listener"))
+		for _, name := range []protoreflect.Name{"resource_names", "resource_names_subscribe"} {
+			if f := m.Input().Fields().ByName(name); f != nil {
+				msg.Mutable(f).List().Append(protoreflect.ValueOfString("shop"))
+			}
+		}
+	}
 	for name, value := range map[protoreflect.Name]any{"service": "shop", "id": "10.0.0.1:1", "list_services": "", "revision": int64(1)} {
 		if f := m.Input().Fields().ByName(name); f != nil && f.Message() == nil && !strings.HasPrefix(string(m.FullName()), "grpc.health.") {
 			msg.Set(f, protoreflect.ValueOf(value))
@@ -196,6 +209,9 @@ func httpRoutes(t *testing.T) []webRoute {
 		for method := range operations {
 			r := webRoute{strings.ToUpper(method), strings.NewReplacer("{service}", "shop", "{id}", "10.0.0.1:1", "{revision}", "1").Replace(path), "change"}
 			switch {
+			case path == "/v1/history" || path == "/v1/history/watch" || path == "/v1/diff":
+				r.verb = "list"
+			case path == "/v1/status" || path == "/v1/doctor" || path == "/v1/xds/clients": // for admins
 			case path == "/v1/services" || path == "/v1/watch" || path == "/v1/prometheus/http_sd":
 				r.verb = "list"
 			case path == "/v1/revision/{revision}":

@@ -173,9 +173,12 @@ func TestARestartOfAnHTTPServerUnderLoadFailsNoCall(t *testing.T) {
 // The control of the test above.
 func TestARestartOfAnHTTPServerThatStopsAtOnceFailsCalls(t *testing.T) {
 	t.Parallel()
-	if failed := restartWeb(t, 100*time.Millisecond, rollcallgrpc.WithDrainDelay(0), rollcallgrpc.WithStopTimeout(0)); len(failed) == 0 {
-		t.Error("no call failed though the server stopped at once: this load could not tell a good restart from a bad one")
+	for range 3 { // callers hear of it within milliseconds, and with luck all of them in time
+		if failed := restartWeb(t, 100*time.Millisecond, rollcallgrpc.WithDrainDelay(0), rollcallgrpc.WithStopTimeout(0)); len(failed) > 0 {
+			return
+		}
 	}
+	t.Error("no call failed though the server stopped at once: this load could not tell a good restart from a bad one")
 }
 
 func TestAServerIsSaidToServeNoLongerBeforeItDrains(t *testing.T) {

@@ -21,6 +21,7 @@ var logKeys = map[string]string{
 	// of the world
 	"err": "an error", "file": "a file's name", "dir": "a directory's", "cert": "the file of a certificate", "endpoint": "an address of etcd, or of a collector of spans",
 	"endpoints": "several", "version": "of a program", "cluster": "the members of the embedded etcd", "listener": "what we listen for", "from": "a client's address",
+	"client": "the id that an xDS client gives itself", "resource": "a type of xDS resources",
 	"method": "of a call or a request", "route": "of a request", "panic": "what a mistake said", "stack": "where it was made",
 
 	// of time and measure

@@ -54,6 +54,9 @@ func waste(t *testing.T, client *clientv3.Client) {
 func roster(t *testing.T, care *server.Care) (roster []string, leader string) {
 	t.Helper()
 	all, agreed, err := care.Members(bounded(t))
+	for deadline := time.Now().Add(20 * time.Second); (err != nil || !agreed) && time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
+		all, agreed, err = care.Members(bounded(t)) // one that has just been told of a change may be behind
+	}
 	if err != nil || !agreed {
 		t.Fatalf("members are not agreed on: %t, %v", agreed, err)
 	}

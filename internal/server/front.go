@@ -16,6 +16,7 @@ import (
 	"github.com/rollcall-io/rollcall/internal/authz"
 	"github.com/rollcall-io/rollcall/internal/grpcapi"
 	"github.com/rollcall-io/rollcall/internal/httpapi"
+	"github.com/rollcall-io/rollcall/internal/xds"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -33,6 +34,7 @@ type front struct {
 	duties   duties
 	doctor   *consulting
 	api      *grpcapi.API
+	xds      *xds.Server
 	leaving  *leaving
 	traces   *traces // nil: none
 	health   *health.Server
@@ -99,6 +101,7 @@ func (f *front) build(d *doors) error {
 	if err := f.beginDuties(d); err != nil {
 		return err
 	}
+	f.xds = xds.New(f.registry, xds.Config{Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight})
 	f.doctor = &consulting{cfg: f.cfg, etcd: f.etcd, registry: f.registry, expiries: f.duties.expiries}
 	f.api = grpcapi.New(f.registry, grpcapi.Config{
 		Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight,
@@ -108,6 +111,7 @@ func (f *front) build(d *doors) error {
 	calls := newCalls()
 	f.outer = f.newGRPC(slices.Concat(networkOptions(f.cfg, certs), f.traces.serverOptions(), calls.options(), []grpc.ServerOption{f.leaving.option()})...)
 	f.inner = f.newGRPC(append(insideOptions(), f.traces.serverOptions()...)...)
+	f.xds.Register(f.outer)
 	f.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 	f.listing.Go(f.awaitListed)
 
@@ -121,7 +125,7 @@ func (f *front) build(d *doors) error {
 
 // operations is what the API tells of this server.
 func (f *front) operations() grpcapi.Operations {
-	o := grpcapi.Operations{Version: f.cfg.Version, Started: time.Now(), Embedded: len(f.cfg.Etcd) == 0, Patient: f.doctor.input, Prefix: f.cfg.Prefix}
+	o := grpcapi.Operations{Version: f.cfg.Version, Started: time.Now(), Embedded: len(f.cfg.Etcd) == 0, Patient: f.doctor.input, Prefix: f.cfg.Prefix, Xds: xdsClients{f.xds}}
 	if c := f.duties.checker; c != nil {
 		o.Checked = func() int { return c.Stats().Checked }
 	}

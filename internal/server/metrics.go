@@ -42,6 +42,7 @@ func gatherers(f *front, more ...prometheus.Collector) []prometheus.Gatherer {
 	own := prometheus.NewRegistry()
 	own.MustRegister(more...)
 	own.MustRegister(reach(f.duties.history.Stats)...)
+	own.MustRegister(xdsCollectors(f.xds.Stats)...)
 	own.MustRegister(
 		metrics.NewCollector(f.registry),
 		newExpiries(f.cfg),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall-io/rollcall/internal/check"
 	"github.com/rollcall-io/rollcall/internal/history"
+	"github.com/rollcall-io/rollcall/internal/xds"
 )
 
 // reach tells how far a history reaches, at both ends.
@@ -78,4 +79,17 @@ func bucketsOf(l check.Lateness) map[float64]uint64 {
 		buckets[float64(bound)/float64(time.Second)] = l.Counts[i]
 	}
 	return buckets
+}
+
+// xdsCollectors tell of xDS.
+func xdsCollectors(stats func() xds.Stats) []prometheus.Collector {
+	return []prometheus.Collector{
+		gauge("rollcall_xds_streams", "Streams of xDS clients that are open.", func() int64 { return int64(stats().Streams) }),
+		gauge("rollcall_xds_subscriptions", "Names that xDS clients watch, each counted once for each stream and type.", func() int64 { return stats().Subscriptions }),
+		counter("rollcall_xds_responses_total", "Responses that were sent to xDS clients.", func() int64 { return stats().Responses }),
+		counter("rollcall_xds_response_bytes_total", "Bytes in those responses.", func() int64 { return stats().Bytes }),
+		counter("rollcall_xds_encodings_total", "Resources that were encoded for xDS clients; each goes to any number of them.", func() int64 { return stats().Encodings }),
+		counter("rollcall_xds_refusals_total", "Responses that an xDS client refused.", func() int64 { return stats().Refusals }),
+		counter("rollcall_xds_turned_away_total", "Streams of xDS clients that a limit did not let in, or ended.", func() int64 { return stats().TurnedAway }),
+	}
 }

@@ -31,10 +31,12 @@ func (f *front) stop() {
 	f.awaitStreams(ctx, served)
 	if f.api != nil {
 		f.api.EndStreams() // those that are left
+		f.xds.EndStreams()
 	}
 	f.stopHTTP(ctx)
 	wg.Wait()
 	if f.api != nil {
+		f.xds.Close()
 		f.api.Close() // after the last call: what is registered is left to the servers that go on
 	}
 	f.stopInside()

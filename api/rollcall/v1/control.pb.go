@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -794,6 +795,116 @@ func (x *RemoveInstanceResponse) GetInstance() *Instance {
 	return nil
 }
 
+// AwaitClientsRequest names what is to be acknowledged.
+type AwaitClientsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service's name.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// etcd's revision, as the answer to a write has it.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How long it may take; the call's own deadline counts too. Not set: 10 s; at most a minute.
+	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitClientsRequest) Reset() {
+	*x = AwaitClientsRequest{}
+	mi := &file_rollcall_v1_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitClientsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitClientsRequest) ProtoMessage() {}
+
+func (x *AwaitClientsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitClientsRequest.ProtoReflect.Descriptor instead.
+func (*AwaitClientsRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AwaitClientsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *AwaitClientsRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *AwaitClientsRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// AwaitClientsResponse says that all have acknowledged it.
+type AwaitClientsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many clients watch the service.
+	Clients       int32 `protobuf:"varint,1,opt,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitClientsResponse) Reset() {
+	*x = AwaitClientsResponse{}
+	mi := &file_rollcall_v1_control_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitClientsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitClientsResponse) ProtoMessage() {}
+
+func (x *AwaitClientsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_control_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitClientsResponse.ProtoReflect.Descriptor instead.
+func (*AwaitClientsResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AwaitClientsResponse) GetClients() int32 {
+	if x != nil {
+		return x.Clients
+	}
+	return 0
+}
+
 // AcceptRequest names a service.
 type AcceptRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -809,7 +920,7 @@ type AcceptRequest struct {
 
 func (x *AcceptRequest) Reset() {
 	*x = AcceptRequest{}
-	mi := &file_rollcall_v1_control_proto_msgTypes[14]
+	mi := &file_rollcall_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +932,7 @@ func (x *AcceptRequest) String() string {
 func (*AcceptRequest) ProtoMessage() {}
 
 func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_control_proto_msgTypes[14]
+	mi := &file_rollcall_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +945,7 @@ func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptRequest.ProtoReflect.Descriptor instead.
 func (*AcceptRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AcceptRequest) GetService() string {
@@ -867,7 +978,7 @@ type AcceptResponse struct {
 
 func (x *AcceptResponse) Reset() {
 	*x = AcceptResponse{}
-	mi := &file_rollcall_v1_control_proto_msgTypes[15]
+	mi := &file_rollcall_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +990,7 @@ func (x *AcceptResponse) String() string {
 func (*AcceptResponse) ProtoMessage() {}
 
 func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_control_proto_msgTypes[15]
+	mi := &file_rollcall_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,14 +1003,14 @@ func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptResponse.ProtoReflect.Descriptor instead.
 func (*AcceptResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_rollcall_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 var File_rollcall_v1_control_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x19rollcall/v1/control.proto\x12\vrollcall.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1arollcall/v1/instance.proto\",\n" +
+	"\x19rollcall/v1/control.proto\x12\vrollcall.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1arollcall/v1/instance.proto\",\n" +
 	"\x10GetPolicyRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\"g\n" +
 	"\x11GetPolicyResponse\x12+\n" +
@@ -941,12 +1052,18 @@ const file_rollcall_v1_control_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06author\x18\x04 \x01(\tR\x06author\"K\n" +
 	"\x16RemoveInstanceResponse\x121\n" +
-	"\binstance\x18\x01 \x01(\v2\x15.rollcall.v1.InstanceR\binstance\"Y\n" +
+	"\binstance\x18\x01 \x01(\v2\x15.rollcall.v1.InstanceR\binstance\"\x80\x01\n" +
+	"\x13AwaitClientsRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"0\n" +
+	"\x14AwaitClientsResponse\x12\x18\n" +
+	"\aclients\x18\x01 \x01(\x05R\aclients\"Y\n" +
 	"\rAcceptRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06author\x18\x03 \x01(\tR\x06author\"\x10\n" +
-	"\x0eAcceptResponse2\xfe\a\n" +
+	"\x0eAcceptResponse2\x87\t\n" +
 	"\x0eControlService\x12q\n" +
 	"\tGetPolicy\x12\x1d.rollcall.v1.GetPolicyRequest\x1a\x1e.rollcall.v1.GetPolicyResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/services/{service}/policy\x12t\n" +
 	"\tSetPolicy\x12\x1d.rollcall.v1.SetPolicyRequest\x1a\x1e.rollcall.v1.SetPolicyResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\x1a\x1d/v1/services/{service}/policy\x12z\n" +
@@ -954,7 +1071,8 @@ const file_rollcall_v1_control_proto_rawDesc = "" +
 	"\vGetOverride\x12\x1f.rollcall.v1.GetOverrideRequest\x1a .rollcall.v1.GetOverrideResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/services/{service}/overrides/{id}\x12\x82\x01\n" +
 	"\vSetOverride\x12\x1f.rollcall.v1.SetOverrideRequest\x1a .rollcall.v1.SetOverrideResponse\"0\x82\xd3\xe4\x93\x02*:\x01*\x1a%/v1/services/{service}/overrides/{id}\x12\x88\x01\n" +
 	"\x0eDeleteOverride\x12\".rollcall.v1.DeleteOverrideRequest\x1a#.rollcall.v1.DeleteOverrideResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/services/{service}/overrides/{id}\x12\x88\x01\n" +
-	"\x0eRemoveInstance\x12\".rollcall.v1.RemoveInstanceRequest\x1a#.rollcall.v1.RemoveInstanceResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/services/{service}/instances/{id}\x12k\n" +
+	"\x0eRemoveInstance\x12\".rollcall.v1.RemoveInstanceRequest\x1a#.rollcall.v1.RemoveInstanceResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/services/{service}/instances/{id}\x12\x86\x01\n" +
+	"\fAwaitClients\x12 .rollcall.v1.AwaitClientsRequest\x1a!.rollcall.v1.AwaitClientsResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/services/{service}/clients/{revision}\x12k\n" +
 	"\x06Accept\x12\x1a.rollcall.v1.AcceptRequest\x1a\x1b.rollcall.v1.AcceptResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/services/{service}/acceptB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
 
 var (
@@ -969,7 +1087,7 @@ func file_rollcall_v1_control_proto_rawDescGZIP() []byte {
 	return file_rollcall_v1_control_proto_rawDescData
 }
 
-var file_rollcall_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_rollcall_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_rollcall_v1_control_proto_goTypes = []any{
 	(*GetPolicyRequest)(nil),       // 0: rollcall.v1.GetPolicyRequest
 	(*GetPolicyResponse)(nil),      // 1: rollcall.v1.GetPolicyResponse
@@ -985,41 +1103,47 @@ var file_rollcall_v1_control_proto_goTypes = []any{
 	(*DeleteOverrideResponse)(nil), // 11: rollcall.v1.DeleteOverrideResponse
 	(*RemoveInstanceRequest)(nil),  // 12: rollcall.v1.RemoveInstanceRequest
 	(*RemoveInstanceResponse)(nil), // 13: rollcall.v1.RemoveInstanceResponse
-	(*AcceptRequest)(nil),          // 14: rollcall.v1.AcceptRequest
-	(*AcceptResponse)(nil),         // 15: rollcall.v1.AcceptResponse
-	(*Policy)(nil),                 // 16: rollcall.v1.Policy
-	(*Override)(nil),               // 17: rollcall.v1.Override
-	(*Instance)(nil),               // 18: rollcall.v1.Instance
+	(*AwaitClientsRequest)(nil),    // 14: rollcall.v1.AwaitClientsRequest
+	(*AwaitClientsResponse)(nil),   // 15: rollcall.v1.AwaitClientsResponse
+	(*AcceptRequest)(nil),          // 16: rollcall.v1.AcceptRequest
+	(*AcceptResponse)(nil),         // 17: rollcall.v1.AcceptResponse
+	(*Policy)(nil),                 // 18: rollcall.v1.Policy
+	(*Override)(nil),               // 19: rollcall.v1.Override
+	(*Instance)(nil),               // 20: rollcall.v1.Instance
+	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
 }
 var file_rollcall_v1_control_proto_depIdxs = []int32{
-	16, // 0: rollcall.v1.GetPolicyResponse.policy:type_name -> rollcall.v1.Policy
-	16, // 1: rollcall.v1.SetPolicyRequest.policy:type_name -> rollcall.v1.Policy
-	16, // 2: rollcall.v1.SetPolicyResponse.policy:type_name -> rollcall.v1.Policy
-	17, // 3: rollcall.v1.GetOverrideResponse.override:type_name -> rollcall.v1.Override
-	17, // 4: rollcall.v1.SetOverrideRequest.override:type_name -> rollcall.v1.Override
-	17, // 5: rollcall.v1.SetOverrideResponse.override:type_name -> rollcall.v1.Override
-	18, // 6: rollcall.v1.RemoveInstanceResponse.instance:type_name -> rollcall.v1.Instance
-	0,  // 7: rollcall.v1.ControlService.GetPolicy:input_type -> rollcall.v1.GetPolicyRequest
-	2,  // 8: rollcall.v1.ControlService.SetPolicy:input_type -> rollcall.v1.SetPolicyRequest
-	4,  // 9: rollcall.v1.ControlService.DeletePolicy:input_type -> rollcall.v1.DeletePolicyRequest
-	6,  // 10: rollcall.v1.ControlService.GetOverride:input_type -> rollcall.v1.GetOverrideRequest
-	8,  // 11: rollcall.v1.ControlService.SetOverride:input_type -> rollcall.v1.SetOverrideRequest
-	10, // 12: rollcall.v1.ControlService.DeleteOverride:input_type -> rollcall.v1.DeleteOverrideRequest
-	12, // 13: rollcall.v1.ControlService.RemoveInstance:input_type -> rollcall.v1.RemoveInstanceRequest
-	14, // 14: rollcall.v1.ControlService.Accept:input_type -> rollcall.v1.AcceptRequest
-	1,  // 15: rollcall.v1.ControlService.GetPolicy:output_type -> rollcall.v1.GetPolicyResponse
-	3,  // 16: rollcall.v1.ControlService.SetPolicy:output_type -> rollcall.v1.SetPolicyResponse
-	5,  // 17: rollcall.v1.ControlService.DeletePolicy:output_type -> rollcall.v1.DeletePolicyResponse
-	7,  // 18: rollcall.v1.ControlService.GetOverride:output_type -> rollcall.v1.GetOverrideResponse
-	9,  // 19: rollcall.v1.ControlService.SetOverride:output_type -> rollcall.v1.SetOverrideResponse
-	11, // 20: rollcall.v1.ControlService.DeleteOverride:output_type -> rollcall.v1.DeleteOverrideResponse
-	13, // 21: rollcall.v1.ControlService.RemoveInstance:output_type -> rollcall.v1.RemoveInstanceResponse
-	15, // 22: rollcall.v1.ControlService.Accept:output_type -> rollcall.v1.AcceptResponse
-	15, // [15:23] is the sub-list for method output_type
-	7,  // [7:15] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	18, // 0: rollcall.v1.GetPolicyResponse.policy:type_name -> rollcall.v1.Policy
+	18, // 1: rollcall.v1.SetPolicyRequest.policy:type_name -> rollcall.v1.Policy
+	18, // 2: rollcall.v1.SetPolicyResponse.policy:type_name -> rollcall.v1.Policy
+	19, // 3: rollcall.v1.GetOverrideResponse.override:type_name -> rollcall.v1.Override
+	19, // 4: rollcall.v1.SetOverrideRequest.override:type_name -> rollcall.v1.Override
+	19, // 5: rollcall.v1.SetOverrideResponse.override:type_name -> rollcall.v1.Override
+	20, // 6: rollcall.v1.RemoveInstanceResponse.instance:type_name -> rollcall.v1.Instance
+	21, // 7: rollcall.v1.AwaitClientsRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 8: rollcall.v1.ControlService.GetPolicy:input_type -> rollcall.v1.GetPolicyRequest
+	2,  // 9: rollcall.v1.ControlService.SetPolicy:input_type -> rollcall.v1.SetPolicyRequest
+	4,  // 10: rollcall.v1.ControlService.DeletePolicy:input_type -> rollcall.v1.DeletePolicyRequest
+	6,  // 11: rollcall.v1.ControlService.GetOverride:input_type -> rollcall.v1.GetOverrideRequest
+	8,  // 12: rollcall.v1.ControlService.SetOverride:input_type -> rollcall.v1.SetOverrideRequest
+	10, // 13: rollcall.v1.ControlService.DeleteOverride:input_type -> rollcall.v1.DeleteOverrideRequest
+	12, // 14: rollcall.v1.ControlService.RemoveInstance:input_type -> rollcall.v1.RemoveInstanceRequest
+	14, // 15: rollcall.v1.ControlService.AwaitClients:input_type -> rollcall.v1.AwaitClientsRequest
+	16, // 16: rollcall.v1.ControlService.Accept:input_type -> rollcall.v1.AcceptRequest
+	1,  // 17: rollcall.v1.ControlService.GetPolicy:output_type -> rollcall.v1.GetPolicyResponse
+	3,  // 18: rollcall.v1.ControlService.SetPolicy:output_type -> rollcall.v1.SetPolicyResponse
+	5,  // 19: rollcall.v1.ControlService.DeletePolicy:output_type -> rollcall.v1.DeletePolicyResponse
+	7,  // 20: rollcall.v1.ControlService.GetOverride:output_type -> rollcall.v1.GetOverrideResponse
+	9,  // 21: rollcall.v1.ControlService.SetOverride:output_type -> rollcall.v1.SetOverrideResponse
+	11, // 22: rollcall.v1.ControlService.DeleteOverride:output_type -> rollcall.v1.DeleteOverrideResponse
+	13, // 23: rollcall.v1.ControlService.RemoveInstance:output_type -> rollcall.v1.RemoveInstanceResponse
+	15, // 24: rollcall.v1.ControlService.AwaitClients:output_type -> rollcall.v1.AwaitClientsResponse
+	17, // 25: rollcall.v1.ControlService.Accept:output_type -> rollcall.v1.AcceptResponse
+	17, // [17:26] is the sub-list for method output_type
+	8,  // [8:17] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_control_proto_init() }
@@ -1034,7 +1158,7 @@ func file_rollcall_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_control_proto_rawDesc), len(file_rollcall_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

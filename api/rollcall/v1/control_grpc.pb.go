@@ -28,6 +28,7 @@ const (
 	ControlService_SetOverride_FullMethodName    = "/rollcall.v1.ControlService/SetOverride"
 	ControlService_DeleteOverride_FullMethodName = "/rollcall.v1.ControlService/DeleteOverride"
 	ControlService_RemoveInstance_FullMethodName = "/rollcall.v1.ControlService/RemoveInstance"
+	ControlService_AwaitClients_FullMethodName   = "/rollcall.v1.ControlService/AwaitClients"
 	ControlService_Accept_FullMethodName         = "/rollcall.v1.ControlService/Accept"
 )
 
@@ -53,6 +54,9 @@ type ControlServiceClient interface {
 	// RemoveInstance removes what a dead or foreign writer left behind: an instance without a lease, or one whose lease is no longer renewed.
 	// FAILED_PRECONDITION: it is alive, and would put itself back at once; drain it, or end its process. One that is not there is NOT_FOUND.
 	RemoveInstance(ctx context.Context, in *RemoveInstanceRequest, opts ...grpc.CallOption) (*RemoveInstanceResponse, error)
+	// AwaitClients returns when every xDS client of this server that watches the service has acknowledged what it is told as of a revision, or
+	// has gone: who has drained an instance knows then that nothing new is sent to it. DEADLINE_EXCEEDED names those who have not.
+	AwaitClients(ctx context.Context, in *AwaitClientsRequest, opts ...grpc.CallOption) (*AwaitClientsResponse, error)
 	// Accept has every caller believe the losses that it doubts now: suspects leave.
 	Accept(ctx context.Context, in *AcceptRequest, opts ...grpc.CallOption) (*AcceptResponse, error)
 }
@@ -135,6 +139,16 @@ func (c *controlServiceClient) RemoveInstance(ctx context.Context, in *RemoveIns
 	return out, nil
 }
 
+func (c *controlServiceClient) AwaitClients(ctx context.Context, in *AwaitClientsRequest, opts ...grpc.CallOption) (*AwaitClientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AwaitClientsResponse)
+	err := c.cc.Invoke(ctx, ControlService_AwaitClients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlServiceClient) Accept(ctx context.Context, in *AcceptRequest, opts ...grpc.CallOption) (*AcceptResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AcceptResponse)
@@ -167,6 +181,9 @@ type ControlServiceServer interface {
 	// RemoveInstance removes what a dead or foreign writer left behind: an instance without a lease, or one whose lease is no longer renewed.
 	// FAILED_PRECONDITION: it is alive, and would put itself back at once; drain it, or end its process. One that is not there is NOT_FOUND.
 	RemoveInstance(context.Context, *RemoveInstanceRequest) (*RemoveInstanceResponse, error)
+	// AwaitClients returns when every xDS client of this server that watches the service has acknowledged what it is told as of a revision, or
+	// has gone: who has drained an instance knows then that nothing new is sent to it. DEADLINE_EXCEEDED names those who have not.
+	AwaitClients(context.Context, *AwaitClientsRequest) (*AwaitClientsResponse, error)
 	// Accept has every caller believe the losses that it doubts now: suspects leave.
 	Accept(context.Context, *AcceptRequest) (*AcceptResponse, error)
 	mustEmbedUnimplementedControlServiceServer()
@@ -199,6 +216,9 @@ func (UnimplementedControlServiceServer) DeleteOverride(context.Context, *Delete
 }
 func (UnimplementedControlServiceServer) RemoveInstance(context.Context, *RemoveInstanceRequest) (*RemoveInstanceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveInstance not implemented")
+}
+func (UnimplementedControlServiceServer) AwaitClients(context.Context, *AwaitClientsRequest) (*AwaitClientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AwaitClients not implemented")
 }
 func (UnimplementedControlServiceServer) Accept(context.Context, *AcceptRequest) (*AcceptResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Accept not implemented")
@@ -350,6 +370,24 @@ func _ControlService_RemoveInstance_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ControlService_AwaitClients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AwaitClientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).AwaitClients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_AwaitClients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).AwaitClients(ctx, req.(*AwaitClientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ControlService_Accept_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AcceptRequest)
 	if err := dec(in); err != nil {
@@ -402,6 +440,10 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveInstance",
 			Handler:    _ControlService_RemoveInstance_Handler,
+		},
+		{
+			MethodName: "AwaitClients",
+			Handler:    _ControlService_AwaitClients_Handler,
 		},
 		{
 			MethodName: "Accept",

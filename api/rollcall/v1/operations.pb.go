@@ -1073,6 +1073,371 @@ func (x *Examination) GetTook() *durationpb.Duration {
 	return nil
 }
 
+// ListXdsClientsRequest selects clients.
+type ListXdsClientsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those that watch this service; "": all.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListXdsClientsRequest) Reset() {
+	*x = ListXdsClientsRequest{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListXdsClientsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListXdsClientsRequest) ProtoMessage() {}
+
+func (x *ListXdsClientsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListXdsClientsRequest.ProtoReflect.Descriptor instead.
+func (*ListXdsClientsRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListXdsClientsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// ListXdsClientsResponse is who is connected.
+type ListXdsClientsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by id.
+	Clients       []*XdsClient `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListXdsClientsResponse) Reset() {
+	*x = ListXdsClientsResponse{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListXdsClientsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListXdsClientsResponse) ProtoMessage() {}
+
+func (x *ListXdsClientsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListXdsClientsResponse.ProtoReflect.Descriptor instead.
+func (*ListXdsClientsResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListXdsClientsResponse) GetClients() []*XdsClient {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+// XdsClient is one client. What it says of itself, all but `author`, may be made up.
+type XdsClient struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its node's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its node's cluster.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Whom the connection is of; "" when that is not known.
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// The program, such as "gRPC Go".
+	Agent string `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Its version.
+	AgentVersion string `protobuf:"bytes,5,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	// Where it says it runs.
+	Zone string `protobuf:"bytes,6,opt,name=zone,proto3" json:"zone,omitempty"`
+	// It is told of changes only.
+	Delta bool `protobuf:"varint,7,opt,name=delta,proto3" json:"delta,omitempty"`
+	// Since when it is connected.
+	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// What it watches, by type of resource.
+	Types         []*XdsWatched `protobuf:"bytes,9,rep,name=types,proto3" json:"types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *XdsClient) Reset() {
+	*x = XdsClient{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *XdsClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*XdsClient) ProtoMessage() {}
+
+func (x *XdsClient) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use XdsClient.ProtoReflect.Descriptor instead.
+func (*XdsClient) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *XdsClient) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *XdsClient) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *XdsClient) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *XdsClient) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *XdsClient) GetAgentVersion() string {
+	if x != nil {
+		return x.AgentVersion
+	}
+	return ""
+}
+
+func (x *XdsClient) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *XdsClient) GetDelta() bool {
+	if x != nil {
+		return x.Delta
+	}
+	return false
+}
+
+func (x *XdsClient) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *XdsClient) GetTypes() []*XdsWatched {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+// XdsWatched is what a client watches of one type of resource.
+type XdsWatched struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "listener", "route", "cluster" or "endpoints".
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The names, sorted.
+	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// It watches all that it may be told of.
+	Everything bool `protobuf:"varint,3,opt,name=everything,proto3" json:"everything,omitempty"`
+	// The newest version that it acknowledged; "" for none.
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// It was sent something newer, and has not acknowledged it.
+	Pending bool `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
+	// What it refused since then.
+	Refusal       *XdsRefusal `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *XdsWatched) Reset() {
+	*x = XdsWatched{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *XdsWatched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*XdsWatched) ProtoMessage() {}
+
+func (x *XdsWatched) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use XdsWatched.ProtoReflect.Descriptor instead.
+func (*XdsWatched) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *XdsWatched) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *XdsWatched) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *XdsWatched) GetEverything() bool {
+	if x != nil {
+		return x.Everything
+	}
+	return false
+}
+
+func (x *XdsWatched) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *XdsWatched) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
+func (x *XdsWatched) GetRefusal() *XdsRefusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// XdsRefusal is that a client did not accept what it was sent. It goes on with what it had.
+type XdsRefusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version of what it refused.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Why, in its own words.
+	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *XdsRefusal) Reset() {
+	*x = XdsRefusal{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *XdsRefusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*XdsRefusal) ProtoMessage() {}
+
+func (x *XdsRefusal) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use XdsRefusal.ProtoReflect.Descriptor instead.
+func (*XdsRefusal) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *XdsRefusal) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *XdsRefusal) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *XdsRefusal) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 var File_rollcall_v1_operations_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_operations_proto_rawDesc = "" +
@@ -1161,12 +1526,42 @@ const file_rollcall_v1_operations_proto_rawDesc = "" +
 	"\fOUTCOME_WELL\x10\x01\x12\x11\n" +
 	"\rOUTCOME_FOUND\x10\x02\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\x03\x12\x13\n" +
-	"\x0fOUTCOME_SKIPPED\x10\x042\xd0\x01\n" +
+	"\x0fOUTCOME_SKIPPED\x10\x04\"1\n" +
+	"\x15ListXdsClientsRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"J\n" +
+	"\x16ListXdsClientsResponse\x120\n" +
+	"\aclients\x18\x01 \x03(\v2\x16.rollcall.v1.XdsClientR\aclients\"\x93\x02\n" +
+	"\tXdsClient\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x14\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\x12#\n" +
+	"\ragent_version\x18\x05 \x01(\tR\fagentVersion\x12\x12\n" +
+	"\x04zone\x18\x06 \x01(\tR\x04zone\x12\x14\n" +
+	"\x05delta\x18\a \x01(\bR\x05delta\x120\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12-\n" +
+	"\x05types\x18\t \x03(\v2\x17.rollcall.v1.XdsWatchedR\x05types\"\xbd\x01\n" +
+	"\n" +
+	"XdsWatched\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x12\x1e\n" +
+	"\n" +
+	"everything\x18\x03 \x01(\bR\n" +
+	"everything\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x18\n" +
+	"\apending\x18\x05 \x01(\bR\apending\x121\n" +
+	"\arefusal\x18\x06 \x01(\v2\x17.rollcall.v1.XdsRefusalR\arefusal\"n\n" +
+	"\n" +
+	"XdsRefusal\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xc4\x02\n" +
 	"\x11OperationsService\x12^\n" +
 	"\tGetStatus\x12\x1d.rollcall.v1.GetStatusRequest\x1a\x1e.rollcall.v1.GetStatusResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/status\x12[\n" +
 	"\bDiagnose\x12\x1c.rollcall.v1.DiagnoseRequest\x1a\x1d.rollcall.v1.DiagnoseResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/doctorB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
+	"/v1/doctor\x12r\n" +
+	"\x0eListXdsClients\x12\".rollcall.v1.ListXdsClientsRequest\x1a#.rollcall.v1.ListXdsClientsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/xds/clientsB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
 
 var (
 	file_rollcall_v1_operations_proto_rawDescOnce sync.Once
@@ -1181,56 +1576,68 @@ func file_rollcall_v1_operations_proto_rawDescGZIP() []byte {
 }
 
 var file_rollcall_v1_operations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rollcall_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_rollcall_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_rollcall_v1_operations_proto_goTypes = []any{
-	(Finding_Severity)(0),         // 0: rollcall.v1.Finding.Severity
-	(Examination_Outcome)(0),      // 1: rollcall.v1.Examination.Outcome
-	(*GetStatusRequest)(nil),      // 2: rollcall.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 3: rollcall.v1.GetStatusResponse
-	(*Counts)(nil),                // 4: rollcall.v1.Counts
-	(*EtcdStatus)(nil),            // 5: rollcall.v1.EtcdStatus
-	(*EtcdMember)(nil),            // 6: rollcall.v1.EtcdMember
-	(*ServerStatus)(nil),          // 7: rollcall.v1.ServerStatus
-	(*Propagation)(nil),           // 8: rollcall.v1.Propagation
-	(*DiagnoseRequest)(nil),       // 9: rollcall.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 10: rollcall.v1.DiagnoseResponse
-	(*Finding)(nil),               // 11: rollcall.v1.Finding
-	(*Examination)(nil),           // 12: rollcall.v1.Examination
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*Staleness)(nil),             // 14: rollcall.v1.Staleness
-	(*HistoryBegin)(nil),          // 15: rollcall.v1.HistoryBegin
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(Finding_Severity)(0),          // 0: rollcall.v1.Finding.Severity
+	(Examination_Outcome)(0),       // 1: rollcall.v1.Examination.Outcome
+	(*GetStatusRequest)(nil),       // 2: rollcall.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 3: rollcall.v1.GetStatusResponse
+	(*Counts)(nil),                 // 4: rollcall.v1.Counts
+	(*EtcdStatus)(nil),             // 5: rollcall.v1.EtcdStatus
+	(*EtcdMember)(nil),             // 6: rollcall.v1.EtcdMember
+	(*ServerStatus)(nil),           // 7: rollcall.v1.ServerStatus
+	(*Propagation)(nil),            // 8: rollcall.v1.Propagation
+	(*DiagnoseRequest)(nil),        // 9: rollcall.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),       // 10: rollcall.v1.DiagnoseResponse
+	(*Finding)(nil),                // 11: rollcall.v1.Finding
+	(*Examination)(nil),            // 12: rollcall.v1.Examination
+	(*ListXdsClientsRequest)(nil),  // 13: rollcall.v1.ListXdsClientsRequest
+	(*ListXdsClientsResponse)(nil), // 14: rollcall.v1.ListXdsClientsResponse
+	(*XdsClient)(nil),              // 15: rollcall.v1.XdsClient
+	(*XdsWatched)(nil),             // 16: rollcall.v1.XdsWatched
+	(*XdsRefusal)(nil),             // 17: rollcall.v1.XdsRefusal
+	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
+	(*Staleness)(nil),              // 19: rollcall.v1.Staleness
+	(*HistoryBegin)(nil),           // 20: rollcall.v1.HistoryBegin
+	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
 }
 var file_rollcall_v1_operations_proto_depIdxs = []int32{
-	13, // 0: rollcall.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	14, // 1: rollcall.v1.GetStatusResponse.stale:type_name -> rollcall.v1.Staleness
+	18, // 0: rollcall.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	19, // 1: rollcall.v1.GetStatusResponse.stale:type_name -> rollcall.v1.Staleness
 	5,  // 2: rollcall.v1.GetStatusResponse.etcd:type_name -> rollcall.v1.EtcdStatus
 	4,  // 3: rollcall.v1.GetStatusResponse.counts:type_name -> rollcall.v1.Counts
 	7,  // 4: rollcall.v1.GetStatusResponse.servers:type_name -> rollcall.v1.ServerStatus
 	8,  // 5: rollcall.v1.GetStatusResponse.propagation:type_name -> rollcall.v1.Propagation
-	15, // 6: rollcall.v1.GetStatusResponse.history:type_name -> rollcall.v1.HistoryBegin
+	20, // 6: rollcall.v1.GetStatusResponse.history:type_name -> rollcall.v1.HistoryBegin
 	6,  // 7: rollcall.v1.EtcdStatus.members:type_name -> rollcall.v1.EtcdMember
-	16, // 8: rollcall.v1.EtcdMember.took:type_name -> google.protobuf.Duration
-	13, // 9: rollcall.v1.ServerStatus.since:type_name -> google.protobuf.Timestamp
-	16, // 10: rollcall.v1.Propagation.median:type_name -> google.protobuf.Duration
-	16, // 11: rollcall.v1.Propagation.p99:type_name -> google.protobuf.Duration
-	16, // 12: rollcall.v1.Propagation.last:type_name -> google.protobuf.Duration
-	13, // 13: rollcall.v1.Propagation.at:type_name -> google.protobuf.Timestamp
+	21, // 8: rollcall.v1.EtcdMember.took:type_name -> google.protobuf.Duration
+	18, // 9: rollcall.v1.ServerStatus.since:type_name -> google.protobuf.Timestamp
+	21, // 10: rollcall.v1.Propagation.median:type_name -> google.protobuf.Duration
+	21, // 11: rollcall.v1.Propagation.p99:type_name -> google.protobuf.Duration
+	21, // 12: rollcall.v1.Propagation.last:type_name -> google.protobuf.Duration
+	18, // 13: rollcall.v1.Propagation.at:type_name -> google.protobuf.Timestamp
 	11, // 14: rollcall.v1.DiagnoseResponse.findings:type_name -> rollcall.v1.Finding
 	12, // 15: rollcall.v1.DiagnoseResponse.examinations:type_name -> rollcall.v1.Examination
-	13, // 16: rollcall.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
+	18, // 16: rollcall.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 17: rollcall.v1.Finding.severity:type_name -> rollcall.v1.Finding.Severity
 	1,  // 18: rollcall.v1.Examination.outcome:type_name -> rollcall.v1.Examination.Outcome
-	16, // 19: rollcall.v1.Examination.took:type_name -> google.protobuf.Duration
-	2,  // 20: rollcall.v1.OperationsService.GetStatus:input_type -> rollcall.v1.GetStatusRequest
-	9,  // 21: rollcall.v1.OperationsService.Diagnose:input_type -> rollcall.v1.DiagnoseRequest
-	3,  // 22: rollcall.v1.OperationsService.GetStatus:output_type -> rollcall.v1.GetStatusResponse
-	10, // 23: rollcall.v1.OperationsService.Diagnose:output_type -> rollcall.v1.DiagnoseResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	21, // 19: rollcall.v1.Examination.took:type_name -> google.protobuf.Duration
+	15, // 20: rollcall.v1.ListXdsClientsResponse.clients:type_name -> rollcall.v1.XdsClient
+	18, // 21: rollcall.v1.XdsClient.since:type_name -> google.protobuf.Timestamp
+	16, // 22: rollcall.v1.XdsClient.types:type_name -> rollcall.v1.XdsWatched
+	17, // 23: rollcall.v1.XdsWatched.refusal:type_name -> rollcall.v1.XdsRefusal
+	18, // 24: rollcall.v1.XdsRefusal.time:type_name -> google.protobuf.Timestamp
+	2,  // 25: rollcall.v1.OperationsService.GetStatus:input_type -> rollcall.v1.GetStatusRequest
+	9,  // 26: rollcall.v1.OperationsService.Diagnose:input_type -> rollcall.v1.DiagnoseRequest
+	13, // 27: rollcall.v1.OperationsService.ListXdsClients:input_type -> rollcall.v1.ListXdsClientsRequest
+	3,  // 28: rollcall.v1.OperationsService.GetStatus:output_type -> rollcall.v1.GetStatusResponse
+	10, // 29: rollcall.v1.OperationsService.Diagnose:output_type -> rollcall.v1.DiagnoseResponse
+	14, // 30: rollcall.v1.OperationsService.ListXdsClients:output_type -> rollcall.v1.ListXdsClientsResponse
+	28, // [28:31] is the sub-list for method output_type
+	25, // [25:28] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_operations_proto_init() }
@@ -1246,7 +1653,7 @@ func file_rollcall_v1_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_operations_proto_rawDesc), len(file_rollcall_v1_operations_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

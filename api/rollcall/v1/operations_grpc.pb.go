@@ -21,8 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OperationsService_GetStatus_FullMethodName = "/rollcall.v1.OperationsService/GetStatus"
-	OperationsService_Diagnose_FullMethodName  = "/rollcall.v1.OperationsService/Diagnose"
+	OperationsService_GetStatus_FullMethodName      = "/rollcall.v1.OperationsService/GetStatus"
+	OperationsService_Diagnose_FullMethodName       = "/rollcall.v1.OperationsService/Diagnose"
+	OperationsService_ListXdsClients_FullMethodName = "/rollcall.v1.OperationsService/ListXdsClients"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -36,6 +37,9 @@ type OperationsServiceClient interface {
 	// Diagnose looks for what will hurt, and says what to do about it. It takes some seconds, and asks etcd for more than other calls do: of
 	// several at once one looks, and all have its answer.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
+	// ListXdsClients lists the xDS clients that this server has: who they are, what they watch, what they have acknowledged and what they
+	// refused.
+	ListXdsClients(ctx context.Context, in *ListXdsClientsRequest, opts ...grpc.CallOption) (*ListXdsClientsResponse, error)
 }
 
 type operationsServiceClient struct {
@@ -66,6 +70,16 @@ func (c *operationsServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequ
 	return out, nil
 }
 
+func (c *operationsServiceClient) ListXdsClients(ctx context.Context, in *ListXdsClientsRequest, opts ...grpc.CallOption) (*ListXdsClientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListXdsClientsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListXdsClients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OperationsServiceServer is the server API for OperationsService service.
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
@@ -77,6 +91,9 @@ type OperationsServiceServer interface {
 	// Diagnose looks for what will hurt, and says what to do about it. It takes some seconds, and asks etcd for more than other calls do: of
 	// several at once one looks, and all have its answer.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
+	// ListXdsClients lists the xDS clients that this server has: who they are, what they watch, what they have acknowledged and what they
+	// refused.
+	ListXdsClients(context.Context, *ListXdsClientsRequest) (*ListXdsClientsResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
 }
 
@@ -92,6 +109,9 @@ func (UnimplementedOperationsServiceServer) GetStatus(context.Context, *GetStatu
 }
 func (UnimplementedOperationsServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListXdsClients(context.Context, *ListXdsClientsRequest) (*ListXdsClientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListXdsClients not implemented")
 }
 func (UnimplementedOperationsServiceServer) mustEmbedUnimplementedOperationsServiceServer() {}
 func (UnimplementedOperationsServiceServer) testEmbeddedByValue()                           {}
@@ -150,6 +170,24 @@ func _OperationsService_Diagnose_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_ListXdsClients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListXdsClientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListXdsClients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListXdsClients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListXdsClients(ctx, req.(*ListXdsClientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OperationsService_ServiceDesc is the grpc.ServiceDesc for OperationsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +202,10 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Diagnose",
 			Handler:    _OperationsService_Diagnose_Handler,
+		},
+		{
+			MethodName: "ListXdsClients",
+			Handler:    _OperationsService_ListXdsClients_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,95 @@
+package xds
+
+import (
+	"maps"
+	"slices"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+// changes takes a request of a client that wants to be told of changes. Each says what it wants more, and what no longer.
+func (st *stream) changes(r *discovery.DeltaDiscoveryRequest) error {
+	k, known := kindOf(r.GetTypeUrl())
+	if !known {
+		return nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if r.GetNode() != nil && st.node == (node{}) {
+		st.node = nodeOf(r.GetNode())
+	}
+	w := st.types[k]
+	first := w == nil
+	if first {
+		w = &watch{kind: k, subs: map[string]*subscription{}}
+		st.types[k] = w
+	} else if nonce := r.GetResponseNonce(); nonce != "" {
+		st.heard(w, nonce, r.GetErrorDetail().GetMessage(), r.GetErrorDetail() != nil)
+	}
+	if err := st.subscribe(w, r, first); err != nil {
+		return err
+	}
+	st.unsubscribe(w, r.GetResourceNamesUnsubscribe())
+	return nil
+}
+
+// subscribe adds names. One that is asked for again is sent again: the client may have forgotten it meanwhile.
+func (st *stream) subscribe(w *watch, r *discovery.DeltaDiscoveryRequest, first bool) error {
+	names := r.GetResourceNamesSubscribe()
+	all := slices.Contains(names, wildcard) || first && len(names) == 0
+	for _, text := range names {
+		if text == wildcard {
+			continue
+		}
+		if _, valid := parseName(w.kind, text); !valid {
+			w.must = true
+			w.missing = append(w.missing, text)
+			continue
+		}
+		st.want(w, text, false)
+		w.subs[text].sent = 0
+		if err := st.withinLimit(w); err != nil {
+			return err
+		}
+	}
+	initial := r.GetInitialResourceVersions()
+	if all {
+		w.must = w.must || first && len(initial) == 0
+		st.wantAll(w, true)
+	}
+	if !first {
+		return nil
+	}
+	// What the client has from before is not sent again. What it has because it wants everything stays its own.
+	for _, text := range slices.Sorted(maps.Keys(initial)) {
+		if _, valid := parseName(w.kind, text); w.everything && valid && len(w.subs) < st.s.cfg.MaxSubscriptions {
+			st.want(w, text, true)
+		}
+		if sub := w.subs[text]; sub != nil {
+			sub.initial = initial[text]
+		}
+	}
+	return nil
+}
+
+func (st *stream) unsubscribe(w *watch, names []string) {
+	for _, text := range names {
+		if text == wildcard {
+			w.everything = false
+			for name, sub := range w.subs {
+				if sub.implied {
+					st.drop(w, name)
+				}
+			}
+			continue
+		}
+		if sub := w.subs[text]; sub != nil && w.everything { // it still has it with everything
+			if !sub.implied {
+				sub.implied, w.asked = true, w.asked-1
+			}
+			sub.sent = 0
+			continue
+		}
+		st.drop(w, text)
+	}
+}
