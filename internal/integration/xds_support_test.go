@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	pb "google.golang.org/grpc/examples/helloworld/helloworld"
-	grpcresolver "google.golang.org/grpc/resolver"
 	grpcxds "google.golang.org/grpc/xds"
 
 	"github.com/rollcall-io/rollcall"
@@ -86,7 +85,7 @@ func dialXDS(t testing.TB, service string, bootstrap []byte, opts ...grpc.DialOp
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts = append(opts, grpc.WithResolvers(builder.(grpcresolver.Builder)), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	opts = append(opts, grpc.WithResolvers(builder), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	conn, err := grpc.NewClient("xds:///"+service, opts...)
 	if err != nil {
 		t.Fatal(err)
