@@ -25,7 +25,7 @@ func newDoctorCommand() *cobra.Command {
 		Long: `Look at etcd, at its members, at certificates and at what is registered for what hurts, or will: each finding with its evidence and what to
 do. It takes some seconds. docs/doctor.md has all of them.
 
-It exits with 0 when there is nothing, or nothing but notices, and with 1 when there is a warning or something critical. -o wide lists also
+It exits with 0 when there is nothing, or nothing but notices, with 7 when the worst is a warning, and with 8 when something is critical. -o wide lists also
 what was looked at; -o json and yaml print one object, as GET /v1/doctor has it; -o name prints the names of what was found.`,
 		Example: `  rollcall doctor
   rollcall doctor -o json | jq -r '.findings[] | select(.severity == "SEVERITY_CRITICAL").title'`,
@@ -42,7 +42,10 @@ what was looked at; -o json and yaml print one object, as GET /v1/doctor has it;
 }
 
 // soundError says that the doctor has found something; what, has been printed.
-type soundError struct{ text string }
+type soundError struct {
+	text string
+	code int
+}
 
 func (e *soundError) Error() string { return e.text }
 
@@ -97,7 +100,11 @@ func verdict(d *rollcallv1.DiagnoseResponse) error {
 	if len(found) == 0 {
 		return nil
 	}
-	return &soundError{"doctor: " + strings.Join(found, ", ")}
+	code := exitWarning
+	if critical > 0 {
+		code = exitCritical
+	}
+	return &soundError{"doctor: " + strings.Join(found, ", "), code}
 }
 
 func severityWord(s rollcallv1.Finding_Severity) string {

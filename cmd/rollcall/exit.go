@@ -24,6 +24,8 @@ const (
 	exitNotFound    = 4
 	exitConflict    = 5
 	exitDenied      = 6
+	exitWarning     = 7
+	exitCritical    = 8
 	exitInterrupted = 130
 	exitUnheard     = 141 // what a shell makes of the death by SIGPIPE that other programs die
 )
@@ -33,12 +35,14 @@ var exitMeanings = []struct {
 	meaning string
 }{
 	{exitDone, "done; for server and register also: stopped as asked, by SIGINT or SIGTERM"},
-	{exitFailure, "failure; for doctor: something was found that is a warning or critical"},
+	{exitFailure, "failure"},
 	{exitUsage, "usage: an unknown command or flag, or an argument that breaks a rule; nobody was asked"},
 	{exitUnreachable, "unreachable: neither a server nor etcd answered in time"},
 	{exitNotFound, "not found: the service has no instances, no such instance, or no policy; or that moment of the past is forgotten"},
 	{exitConflict, "conflict: the registration was replaced by a newer one of the same id, somebody else decided at the same time, or the instance is alive"},
 	{exitDenied, "denied: the server or etcd refused the credentials or the permission"},
+	{exitWarning, "doctor has found something that will hurt"},
+	{exitCritical, "doctor has found something that hurts, or will soon"},
 	{exitInterrupted, "interrupted by SIGINT or SIGTERM before it was done"},
 	{exitUnheard, "unheard: whoever read the output has gone; what was registered is deregistered"},
 }
@@ -60,9 +64,12 @@ var errInterrupted = errors.New("interrupted")
 func exitCode(ctx context.Context, err error) int {
 	_, wrongUsage := errors.AsType[*usageError](err)
 	_, notFound := errors.AsType[*notFoundError](err)
+	sound, found := errors.AsType[*soundError](err)
 	switch {
 	case err == nil:
 		return exitDone
+	case found:
+		return sound.code
 	case errors.Is(err, syscall.EPIPE):
 		return exitUnheard
 	case wrongUsage, errors.Is(err, rollcall.ErrInvalid):
