@@ -139,6 +139,7 @@ func (s *Server) config() *embed.Config {
 	cfg.ListenClientUrls = []url.URL{client}
 	cfg.AdvertiseClientUrls = []url.URL{client}
 	cfg.TickMs, cfg.ElectionMs = 10, 100
+	cfg.BcryptCost = cheapest // a login is not what is tested
 	cfg.UnsafeNoFsync = true
 	cfg.EnableGRPCGateway = false
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
