@@ -118,6 +118,26 @@ func TestAcknowledgedNamesWhoHasNot(t *testing.T) {
 	}
 }
 
+// C-core 1.51 does so when two responses come close together.
+func TestAClientThatAnswersTheLastResponseOnlyHasTheOnesBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Config{})
+	w.tell(view("a", "10.0.0.1:1"))
+	w.tell(view("b", "10.0.1.1:1"))
+	c := w.open(grpcNode)
+	c.ask(endpoints, "a", "b")
+	c.ack(c.next(), "a", "b")
+	w.tell(view("a", "10.0.0.2:1"))
+	c.next()
+	w.tell(view("b", "10.0.1.2:1"))
+	c.ack(c.next(), "a", "b")
+	for _, service := range []string{"a", "b"} {
+		if err := w.acknowledged(within(t, patience), service); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAServiceThatAClientMayNotSeeLooksLikeOneThatNobodyRegistered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Config{Sight: func(ctx context.Context) (string, func(string) bool) {

@@ -156,8 +156,14 @@ func (w *watch) answered(nonce string, refused bool, detail string) bool {
 	if n < 0 {
 		return false
 	}
+	// A client that is told much at a time may answer the last response only, as C-core 1.51 does: those before it are answered with it.
+	for _, before := range w.outstanding[:n] {
+		for n, sub := range before.of {
+			sub.acked = max(sub.acked, before.seq[n])
+		}
+	}
 	d := w.outstanding[n]
-	w.outstanding = slices.Delete(w.outstanding, n, n+1)
+	w.outstanding = slices.Delete(w.outstanding, 0, n+1)
 	if refused {
 		again := w.refusal != nil && w.refusal.Version == d.version
 		w.refusal = &Refusal{Version: d.version, Detail: shortened(detail, maxDetail), At: time.Now()}
