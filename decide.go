@@ -100,6 +100,12 @@ func sign(ctx context.Context, kv clientv3.KV, item *mvccpb.KeyValue, by By) (mo
 	if err != nil {
 		return item.ModRevision, nil
 	}
+	return overwrite(ctx, kv, item, value, &ConflictError{Wanted: item.ModRevision})
+}
+
+// overwrite writes a last word over a value that is about to go, under the lease that it has, and returns the revision to delete. Where etcd
+// refuses it, for want of room say, the value goes without; conflict is the error for one that somebody else has written meanwhile.
+func overwrite(ctx context.Context, kv clientv3.KV, item *mvccpb.KeyValue, value []byte, conflict error) (mod int64, err error) {
 	key := string(item.Key)
 	resp, err := kv.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(key), "=", item.ModRevision)).
@@ -110,7 +116,7 @@ func sign(ctx context.Context, kv clientv3.KV, item *mvccpb.KeyValue, by By) (mo
 	case err != nil:
 		return 0, err
 	case !resp.Succeeded:
-		return 0, &ConflictError{Wanted: item.ModRevision}
+		return 0, conflict
 	}
 	return resp.Header.Revision, nil
 }

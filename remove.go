@@ -156,19 +156,7 @@ func sayGoodbye(ctx context.Context, kv clientv3.KV, id string, item *mvccpb.Key
 	if err != nil {
 		return item.ModRevision, nil
 	}
-	key := string(item.Key)
-	resp, err := kv.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", item.ModRevision)).
-		Then(clientv3.OpPut(key, string(farewell), clientv3.WithIgnoreLease())).Commit()
-	switch {
-	case err != nil && wire.IsRefusal(err):
-		return item.ModRevision, nil
-	case err != nil:
-		return 0, err
-	case !resp.Succeeded:
-		return 0, errors.Join(ErrReplaced, errChanged)
-	}
-	return resp.Header.Revision, nil
+	return overwrite(ctx, kv, item, farewell, errors.Join(ErrReplaced, errChanged))
 }
 
 var errChanged = errors.New("it was written again while it was to be removed")
