@@ -213,13 +213,7 @@ func runQuietly(t *testing.T, args ...string) (said string, code int) {
 
 func TestTheUnitsAreGood(t *testing.T) {
 	t.Parallel()
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("systemd is not here: %v", err)
-	}
+	analyze := needProgram(t, "systemd-analyze")
 	bin, err := exec.LookPath("rollcall")
 	if err != nil {
 		t.Fatal(err)

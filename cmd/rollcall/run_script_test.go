@@ -55,16 +55,3 @@ func TestProgramsAreRunAsTheScriptsSay(t *testing.T) {
 		},
 	})
 }
-
-// needProgram skips a test without a program, or with CI=true fails it: there nothing may be left out.
-func needProgram(t *testing.T, name string) {
-	t.Helper()
-	_, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("%s is missing, make deps installs it", name)
-	default:
-		t.Skipf("%s is missing, make deps installs it", name)
-	}
-}

@@ -377,3 +377,17 @@ func scrubCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(filepath.Clean(ts.MkAbs(args[1])), []byte(text), 0o600))
 }
+
+// needProgram returns where a program is. It skips a test without it, or with CI=true fails it: there nothing may be left out.
+func needProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("%s is missing, make deps installs it", name)
+	default:
+		t.Skipf("%s is missing, make deps installs it", name)
+	}
+	return path
+}
