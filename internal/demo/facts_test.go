@@ -43,7 +43,7 @@ func perfect() *facts {
 		f.sees(rollcall.Add, id, 0, false)
 		f.answers(id, 0.1)
 	}
-	f.servers[killedServer].killed = at(3)
+	f.servers[killedServer].killed, f.servers[killedServer].ended = at(3), at(3.01)
 	f.fails(killedServer, 2.97)
 	f.sees(rollcall.Delete, killedServer, 7.5, true)
 	for n, id := range joiners {
@@ -74,8 +74,8 @@ func TestATallyNamesThePromisesThatBroke(t *testing.T) {
 	}{
 		{"all went well", func(*facts) {}, nil},
 		{"more calls were in flight at the kill", func(f *facts) { f.fails(killedServer, 2.98) }, nil},
-		{"a call was sent just before the kill could be known", func(f *facts) { f.fails(killedServer, 3.099) }, nil},
-		{"a call was sent when the kill was known", func(f *facts) { f.fails(killedServer, 3.1) }, []string{onlyTheKill}},
+		{"a call was sent just before the kill could be known", func(f *facts) { f.fails(killedServer, 3.259) }, nil},
+		{"a call was sent when the kill was known", func(f *facts) { f.fails(killedServer, 3.26) }, []string{onlyTheKill}},
 		{"a call to another server failed at the moment of the kill", func(f *facts) { f.fails(quietServer, 3) }, []string{onlyTheKill}},
 		{"a call was sent nowhere", func(f *facts) { f.called(call{code: codes.Unavailable}) }, []string{onlyTheKill}},
 		{"a call was sent to an address that is no server's", func(f *facts) {

@@ -23,6 +23,7 @@ type serverFacts struct {
 	addr    string
 	joined  time.Time // first seen in the view
 	killed  time.Time // sent SIGKILL
+	ended   time.Time // its process has ended by it, with all its connections
 	drained time.Time // sent SIGTERM
 	gone    time.Time // seen to leave the view, and not to come back
 	expired bool      // it left without a goodbye
@@ -64,9 +65,9 @@ func (j *journal) update(u rollcall.Update, at time.Time) {
 	j.change(func(f *facts) { f.update(u, at) })
 }
 
-// killed notes that a server was sent SIGKILL.
-func (j *journal) killed(id string, at time.Time) {
-	j.change(func(f *facts) { f.servers[id].killed = at })
+// killed notes that a server was sent SIGKILL, and when its process had ended.
+func (j *journal) killed(id string, at, ended time.Time) {
+	j.change(func(f *facts) { f.servers[id].killed, f.servers[id].ended = at, ended })
 }
 
 // drained notes that a server was sent SIGTERM.

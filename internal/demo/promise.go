@@ -11,9 +11,10 @@ import (
 
 // The bounds that are promised.
 const (
-	// inFlightSlack is how long after its SIGKILL calls may still be sent to a server and fail: nobody can know sooner
-	// than the connection that it is dead.
-	inFlightSlack = 100 * time.Millisecond
+	// inFlightSlack is how long after the end of a killed process calls may still be sent to it and fail: nobody can know
+	// sooner than the connection that it is dead, and the kernel closes that when it ends the process. The rest is for the
+	// caller to be given a processor, on machines that are busy.
+	inFlightSlack = 250 * time.Millisecond
 
 	// expirySlack is how much longer than its TTL a dead server may stay in the view: etcd looks for expired leases
 	// twice a second. The margin on top is for machines that are slow or busy.
@@ -42,7 +43,7 @@ func (f *facts) promises() []promise {
 // killsOwn reports whether a failed call was in flight when its server was killed: nothing could have saved it.
 func (f *facts) killsOwn(c call) bool {
 	s := f.servers[killedServer]
-	return s != nil && !s.killed.IsZero() && c.addr != "" && c.addr == s.addr && c.sent.Before(s.killed.Add(inFlightSlack))
+	return s != nil && !s.ended.IsZero() && c.addr != "" && c.addr == s.addr && c.sent.Before(s.ended.Add(inFlightSlack))
 }
 
 func (f *facts) onlyTheKillFailed() promise {

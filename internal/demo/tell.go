@@ -49,7 +49,8 @@ func (d *demo) do(s step) error {
 		if err != nil {
 			return fmt.Errorf("kill %s: %w", s.server, err)
 		}
-		d.journal.killed(s.server, at)
+		<-p.done
+		d.journal.killed(s.server, at, time.Now())
 		d.out.event("killing", "%s with SIGKILL: no goodbye, its key expires within %v", s.server, ttl+expirySlack)
 	case join:
 		d.out.event("starting", "%s", s.server)
