@@ -34,7 +34,7 @@ generate: ## generate the code and the OpenAPI document of api/ from its .proto 
 fmt: ## format the code
 	$(TOOL) gofumpt -w .
 tidy: ## tidy the go.mod files
-	go mod tidy && cd tools && go mod tidy && cd grpcurl && go mod tidy && cd ../../chaos && go mod tidy && cd peers && go mod tidy && cd ../../deploy/check && go mod tidy
+	go mod tidy && cd tools && go mod tidy && cd grpcurl && go mod tidy && cd ../coredns && go mod tidy && cd ../../chaos && go mod tidy && cd peers && go mod tidy && cd ../../deploy/check && go mod tidy
 dist: ## build what a release is made of, for six platforms, into dist/
 	@$(MAKE) -C deploy/dist
 bench: ## run the benchmarks, six times each, as benchstat wants them
