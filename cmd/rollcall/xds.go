@@ -4,8 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,11 +49,12 @@ type xdsCredentials struct {
 type xdsNode struct {
 	ID       string            `json:"id"`
 	Cluster  string            `json:"cluster,omitempty"`
-	Locality map[string]string `json:"locality,omitempty"`
+	Locality map[string]string `json:"locality"` // Node refuses a node that has none
 }
 
 type xdsBootstrapCommand struct {
 	servers servers
+	oneURI  bool
 	node    xdsNode
 	zone    string
 	ca      string
@@ -66,16 +68,19 @@ func newXdsBootstrapCommand() *cobra.Command {
 		Use:   "bootstrap",
 		Short: "Print the configuration of a gRPC client",
 		Long: `Print the JSON that a gRPC client reads from the file that GRPC_XDS_BOOTSTRAP names, or from GRPC_XDS_BOOTSTRAP_CONFIG itself. With several
-servers the client goes on at the next one, if it can do that. With --tls-ca the servers are spoken to by TLS; the files are named, not read, and
-must be there where the client runs. No server is asked.`,
+servers the client goes on at the next one, if it can do that. Clients that take the first one only, such as Node's and Python's before 1.67, go on
+with --one-uri. With --tls-ca the servers are spoken to by TLS; the files are named, not read, and must be there where the client runs. No server
+is asked.`,
 		Example: `  rollcall xds bootstrap > bootstrap.json
   rollcall xds bootstrap --server a.example:7051,b.example:7051 --zone eu-1a --tls-ca /etc/rollcall/ca.pem
+  rollcall xds bootstrap --server 10.0.0.1:7051,10.0.0.2:7051 --one-uri
   GRPC_XDS_BOOTSTRAP=bootstrap.json python3 client.py`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.Var(&c.servers, "server", "`addresses` of rollcall servers, host:port, comma separated (env ROLLCALL_SERVER); "+defaultServer+" when not given")
+	f.BoolVar(&c.oneURI, "one-uri", false, "put all servers into one URI, for clients that take the first of several only; they are IP addresses then, without TLS")
 	f.StringVar(&c.node.ID, "node-id", "", "`name` by which the client is listed; this machine's when not given")
 	f.StringVar(&c.node.Cluster, "node-cluster", "", "`name` of what the client is a part of")
 	f.StringVar(&c.zone, "zone", os.Getenv("ROLLCALL_ZONE"), "`zone` in which the client runs (env ROLLCALL_ZONE)")
@@ -103,15 +108,17 @@ func (c *xdsBootstrapCommand) run(cmd *cobra.Command) error {
 			return fmt.Errorf("--node-id is needed: this machine does not know its name: %w", err)
 		}
 	}
+	c.node.Locality = map[string]string{}
 	if c.zone != "" {
-		c.node.Locality = map[string]string{"zone": c.zone}
+		c.node.Locality["zone"] = c.zone
+	}
+	uris, err := c.uris()
+	if err != nil {
+		return err
 	}
 	b := xdsBootstrap{Node: c.node}
-	for _, addr := range c.servers {
-		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
-			return &rollcall.InvalidError{Field: "--server", Value: fmt.Sprintf("%q", addr), Rule: "a server's address is host:port"}
-		}
-		b.Servers = append(b.Servers, xdsServer{URI: addr, Creds: []xdsCredentials{creds}, Features: []string{"xds_v3"}})
+	for _, uri := range uris {
+		b.Servers = append(b.Servers, xdsServer{URI: uri, Creds: []xdsCredentials{creds}, Features: []string{"xds_v3"}})
 	}
 	e := json.NewEncoder(cmd.OutOrStdout())
 	e.SetIndent("", "  ")
@@ -119,9 +126,36 @@ func (c *xdsBootstrapCommand) run(cmd *cobra.Command) error {
 	return e.Encode(b)
 }
 
+// uris returns how the client reaches the servers. One URI for all is as gRPC's resolvers of addresses take it, which resolve nothing and know
+// one kind each.
+func (c *xdsBootstrapCommand) uris() ([]string, error) {
+	if !c.oneURI {
+		return c.servers, nil
+	}
+	var scheme string
+	for _, addr := range c.servers {
+		ip, err := netip.ParseAddrPort(addr)
+		if err != nil || ip.Addr().Zone() != "" {
+			return nil, &rollcall.InvalidError{Field: "--server", Value: strconv.Quote(addr), Rule: "with --one-uri a server is an IP address and a port, no name and no zone"}
+		}
+		own := "ipv6"
+		if ip.Addr().Is4() {
+			own = "ipv4"
+		}
+		if scheme != "" && own != scheme {
+			return nil, &rollcall.InvalidError{Field: "--server", Value: strconv.Quote(addr), Rule: "with --one-uri all servers are " + scheme + ", as the first one is"}
+		}
+		scheme = own
+	}
+	return []string{scheme + ":" + strings.Join(c.servers, ",")}, nil
+}
+
 func (c *xdsBootstrapCommand) credentials() (xdsCredentials, error) {
 	if (c.cert == "") != (c.key == "") {
 		return xdsCredentials{}, &usageError{fmt.Errorf("--tls-cert and --tls-key go together")}
+	}
+	if c.oneURI && (c.ca != "" || c.cert != "") {
+		return xdsCredentials{}, &usageError{fmt.Errorf("--one-uri goes without --tls-ca and --tls-cert: clients that need it speak no TLS to their xDS server")}
 	}
 	if c.ca == "" && c.cert == "" {
 		return xdsCredentials{Type: "insecure"}, nil

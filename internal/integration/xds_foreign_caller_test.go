@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,6 @@ import (
 
 	"google.golang.org/grpc"
 	pb "google.golang.org/grpc/examples/helloworld/helloworld"
-	"google.golang.org/grpc/status"
 )
 
 // xdsPace is the time from one call of a caller to its next.
@@ -74,13 +74,18 @@ func (c *pacedCaller) takeLosses() []loss {
 type xdsRuntime struct {
 	language string
 	start    func(t *testing.T, bootstrap []byte) *pacedCaller
+	ask      func(t *testing.T, bootstrap []byte) *asker
 }
 
 // xdsRuntimes are the languages whose xDS clients nobody here wrote.
 func xdsRuntimes(t *testing.T) []xdsRuntime {
 	t.Helper()
 	python, node := pythonWithGRPC(t), nodeWithXDS(t)
-	return []xdsRuntime{{"Go", startPacedGo}, {"Python", python.startPaced("Python", "call.py")}, {"Node", node.startPaced("Node", "call.js")}}
+	return []xdsRuntime{
+		{"Go", startPacedGo, goAsker().askBy("Go", "-test.run=^TestAsker$")},
+		{"Python", python.startPaced("Python", "call.py"), python.askBy("Python", "testdata/xds/ask.py")},
+		{"Node", node.startPaced("Node", "call.js"), node.askBy("Node", "testdata/xds/ask.js")},
+	}
 }
 
 func pythonWithGRPC(t *testing.T) foreignRuntime {
@@ -138,8 +143,7 @@ func (c *pacedCaller) callPaced(conn *grpc.ClientConn) {
 	began := time.Now()
 	reply, err := pb.NewGreeterClient(conn).SayHello(ctx, &pb.HelloRequest{})
 	if err != nil {
-		s := status.Convert(err)
-		c.lost(loss{began, time.Since(began), strings.ToUpper(s.Code().String()), s.Message()})
+		c.lost(lossOf(began, err))
 		return
 	}
 	c.answered(reply.GetMessage())
@@ -195,11 +199,16 @@ func (c *pacedCaller) hear(line string) {
 		c.answered(rest)
 		return
 	}
-	var began, took int64
-	l := loss{text: line}
-	if _, err := fmt.Sscan(rest, &began, &took, &l.code); err != nil {
-		l.code = "not understood"
+	c.lost(readLoss(rest))
+}
+
+// readLoss reads what a process says of a call that failed.
+func readLoss(text string) loss {
+	fields := strings.SplitN(text, " ", 4)
+	if len(fields) < 4 {
+		return loss{code: "not understood", text: text}
 	}
-	l.began, l.took = time.UnixMilli(began), time.Duration(took)*time.Millisecond
-	c.lost(l)
+	began, _ := strconv.ParseInt(fields[0], 10, 64)
+	took, _ := strconv.ParseInt(fields[1], 10, 64)
+	return loss{time.UnixMilli(began), time.Duration(took) * time.Millisecond, fields[2], fields[3]}
 }

@@ -168,10 +168,11 @@ func (w *foreignXDS) restartServer(a foreignServer) {
 
 // fallback is the bootstrap for two servers. Python and Node of today take the first of a list only; but all addresses of a target.
 func (w *foreignXDS) fallback(r xdsRuntime, second *serverProcess) []byte {
-	if r.language == "Go" {
-		return xdsBootstrap(w.zone, w.server.grpc, second.grpc)
+	flags := []string{"--zone", w.zone, "--server", w.server.grpc + "," + second.grpc}
+	if r.language != "Go" {
+		flags = append(flags, "--one-uri")
 	}
-	return xdsBootstrap(w.zone, "ipv4:"+w.server.grpc+","+second.grpc)
+	return bootstrapOf(w.t, flags...)
 }
 
 func (w *foreignXDS) loseEtcd(a foreignServer) {

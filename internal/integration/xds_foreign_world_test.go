@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -32,6 +33,16 @@ type foreignXDS struct {
 // startForeignXDS has one caller in each language call from a zone. Nobody is registered yet, so that their calls fail.
 func startForeignXDS(t *testing.T, zone string) *foreignXDS {
 	t.Helper()
+	w := newForeignXDS(t, zone)
+	for _, r := range w.runtimes {
+		w.callers = append(w.callers, r.start(t, bootstrapOf(t, "--server", w.server.grpc, "--zone", zone)))
+	}
+	return w
+}
+
+// newForeignXDS has no callers yet.
+func newForeignXDS(t *testing.T, zone string) *foreignXDS {
+	t.Helper()
 	w := &foreignXDS{t: t, zone: zone, runtimes: xdsRuntimes(t), etcd: etcdtest.Start(t)}
 	w.reg, w.server = open(t, w.etcd.Endpoint()), serveProcess(t, w.etcd)
 	conn, err := grpc.NewClient(w.server.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -40,10 +51,21 @@ func startForeignXDS(t *testing.T, zone string) *foreignXDS {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	w.conn = conn
-	for _, r := range w.runtimes {
-		w.callers = append(w.callers, r.start(t, xdsBootstrap(zone, w.server.grpc)))
-	}
 	return w
+}
+
+// bootstrapOf is what the command prints for a client.
+func bootstrapOf(t *testing.T, flags ...string) []byte {
+	t.Helper()
+	program, err := theProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.Command(program, append([]string{"xds", "bootstrap"}, flags...)...).Output()
+	if err != nil {
+		t.Fatalf("xds bootstrap %v: %v", flags, err)
+	}
+	return text
 }
 
 // foreignServer is one server of the service.
@@ -84,28 +106,40 @@ func (w *foreignXDS) drain(s foreignServer) {
 // settle waits until all clients have acknowledged what was written up to now.
 func (w *foreignXDS) settle() {
 	w.t.Helper()
-	now, err := w.etcd.Client(w.t).Get(within(w.t, xdsPatience), "now")
+	w.settled(w.t, grpcService, len(w.callers))
+}
+
+// settled waits until all clients that watch a service, as many as wanted, have acknowledged what was written up to now.
+func (w *foreignXDS) settled(t *testing.T, service string, clients int) {
+	t.Helper()
+	now, err := w.etcd.Client(t).Get(within(t, xdsPatience), "now")
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
-	answer, err := rollcallv1.NewControlServiceClient(w.conn).AwaitClients(within(w.t, xdsPatience),
-		&rollcallv1.AwaitClientsRequest{Service: grpcService, Revision: now.Header.GetRevision()}, grpc.WaitForReady(true))
+	answer, err := rollcallv1.NewControlServiceClient(w.conn).AwaitClients(within(t, xdsPatience),
+		&rollcallv1.AwaitClientsRequest{Service: service, Revision: now.Header.GetRevision()}, grpc.WaitForReady(true))
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if int(answer.GetClients()) != len(w.callers) {
-		w.t.Fatalf("%d clients watch the service, want %d", answer.GetClients(), len(w.callers))
+	if int(answer.GetClients()) != clients {
+		t.Fatalf("%d clients watch %s, want %d", answer.GetClients(), service, clients)
 	}
 }
 
 // steer has the service's policy replaced.
 func (w *foreignXDS) steer(p rollcall.Policy) {
 	w.t.Helper()
-	if former, err := w.reg.Policy(within(w.t, xdsPatience), grpcService); err == nil {
+	w.decide(w.t, grpcService, p)
+}
+
+// decide has the policy of a service replaced.
+func (w *foreignXDS) decide(t *testing.T, service string, p rollcall.Policy) {
+	t.Helper()
+	if former, err := w.reg.Policy(within(t, xdsPatience), service); err == nil {
 		p.Revision = former.Revision
 	}
-	if _, err := w.reg.SetPolicy(within(w.t, xdsPatience), grpcService, p); err != nil {
-		w.t.Fatal(err)
+	if _, err := w.reg.SetPolicy(within(t, xdsPatience), service, p); err != nil {
+		t.Fatal(err)
 	}
 }
 
