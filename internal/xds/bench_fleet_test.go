@@ -304,10 +304,7 @@ type crowd struct {
 }
 
 func newCrowd(b *testing.B, e estate, server *contender) *crowd {
-	c := &crowd{b: b, server: server, codec: encoding.GetCodecV2(grpcproto.Name), done: make(chan struct{}, 1)}
-	if server.name == "rollcall" || server.name == "bare" {
-		c.codec = NewCodec()
-	}
+	c := &crowd{b: b, server: server, codec: codecOf(server), done: make(chan struct{}, 1)}
 	names := e.names()
 	for n := range e.clients {
 		caller := &caller{crowd: c}
@@ -317,6 +314,13 @@ func newCrowd(b *testing.B, e estate, server *contender) *crowd {
 		c.callers = append(c.callers, caller)
 	}
 	return c
+}
+
+func codecOf(server *contender) encoding.CodecV2 {
+	if server.name == "rollcall" || server.name == "bare" {
+		return NewCodec()
+	}
+	return encoding.GetCodecV2(grpcproto.Name)
 }
 
 func (c *crowd) count() {
@@ -429,16 +433,22 @@ var units = []string{"cpu-ms", "ack-ms", "wire-MB", "alloc-MB", "held-MB"}
 
 // compare measures all contenders, the others also in multiples of what this server takes.
 func compare(b *testing.B, e estate, measure func(*crowd) cost) {
+	compareNumbers(b, e, func(b *testing.B, server *contender) []float64 {
+		c := newCrowd(b, e, server)
+		c.connect()
+		defer c.disconnect()
+		return measure(c).numbers()
+	})
+}
+
+func compareNumbers(b *testing.B, e estate, measure func(*testing.B, *contender) []float64) {
 	b.Run(e.String(), func(b *testing.B) {
 		var base, ours []float64
 		for n, name := range []string{"bare", "rollcall", "snapshot", "linear"} {
 			b.Run(name, func(b *testing.B) {
 				server := contenders(b, e)[n]()
 				defer server.close()
-				c := newCrowd(b, e, server)
-				c.connect()
-				defer c.disconnect()
-				numbers := measure(c).numbers()
+				numbers := measure(b, server)
 				for i, value := range numbers {
 					b.ReportMetric(value, units[i])
 					if n > 1 && ours != nil && ours[i] > 0 {

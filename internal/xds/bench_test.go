@@ -1,30 +1,21 @@
 package xds
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/log"
 	stream3 "github.com/envoyproxy/go-control-plane/pkg/server/stream/v3"
-	peer "github.com/envoyproxy/go-control-plane/pkg/server/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/rollcall-io/rollcall"
 )
@@ -222,127 +213,4 @@ func encodeLinear(b *testing.B, clients, size int) {
 	}
 	m.stop(b.N)
 	reportHeld(b, func() { waiting = free(waiting) })
-}
-
-// BenchmarkChange is what a change costs until every client of a real server has it and has said so, the clients' part included: they
-// look at nothing but the nonce.
-func BenchmarkChange(b *testing.B) {
-	for _, size := range sizes {
-		b.Run(fmt.Sprintf("clients=%d/endpoints=%d/rollcall", size.clients, size.endpoints), func(b *testing.B) {
-			s := newServer(nil, Config{MaxWindow: time.Millisecond})
-			s.wg.Go(s.publish)
-			srv := grpc.NewServer(grpc.ForceServerCodecV2(NewCodec()))
-			s.Register(srv)
-			defer s.Close()
-			f := newFleet(size.endpoints)
-			changeAll(b, srv, size.clients, func(step int) {
-				s.take(&rollcall.Overview{Complete: step == 0, Services: []*rollcall.View{f.view(step)}})
-			})
-		})
-		b.Run(fmt.Sprintf("clients=%d/endpoints=%d/linear", size.clients, size.endpoints), func(b *testing.B) {
-			linear := cache.NewLinearCache(typeURLs[endpoints], cache.WithLogger(log.NewDefaultLogger()))
-			srv := grpc.NewServer()
-			ctx, cancel := context.WithCancel(b.Context())
-			defer cancel()
-			f := newFleet(size.endpoints)
-			discovery.RegisterAggregatedDiscoveryServiceServer(srv, peer.NewServer(ctx, linear, nil))
-			changeAll(b, srv, size.clients, func(step int) {
-				if err := linear.UpdateResources(map[string]types.Resource{"svc": f.message(step)}, nil); err != nil {
-					b.Fatal(err)
-				}
-			})
-		})
-	}
-}
-
-// raw is a response of which nothing but the nonce and the size are looked at.
-type raw struct {
-	nonce string
-	size  int
-}
-
-type rawCodec struct{ encoding.CodecV2 }
-
-func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	r, ok := v.(*raw)
-	if !ok {
-		return c.CodecV2.Unmarshal(data, v)
-	}
-	whole := data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer whole.Free()
-	b := whole.ReadOnlyData()
-	r.size = len(b)
-	for len(b) > 0 {
-		field, kind, n := protowire.ConsumeTag(b)
-		b = b[n:]
-		if field == fieldNonce {
-			text, _ := protowire.ConsumeBytes(b)
-			r.nonce = string(text)
-		}
-		b = b[protowire.ConsumeFieldValue(field, kind, b):]
-	}
-	return nil
-}
-
-// changeAll has clients watch a service that changes.
-func changeAll(b *testing.B, srv *grpc.Server, clients int, change func(step int)) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	var running sync.WaitGroup
-	running.Go(func() { _ = srv.Serve(lis) })
-	defer running.Wait()
-	defer srv.Stop()
-	change(0)
-	var told, size atomic.Int64
-	for n := 0; n < clients; n += 50 {
-		conn, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2(grpcproto.Name)})))
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer conn.Close()
-		for range min(50, clients-n) {
-			running.Go(func() { watchRaw(b.Context(), conn, &told, &size) })
-		}
-	}
-	await := func(want int64) {
-		for deadline := time.Now().Add(time.Minute); told.Load() < want; time.Sleep(200 * time.Microsecond) {
-			if time.Now().After(deadline) {
-				b.Fatalf("%d responses of %d", told.Load(), want)
-			}
-		}
-	}
-	await(int64(clients))
-	step := 0
-	m := startMeter(b)
-	for b.Loop() {
-		step++
-		change(step)
-		await(int64(clients * (step + 1)))
-	}
-	m.stop(b.N)
-	b.ReportMetric(float64(size.Load())/float64(told.Load()), "B/response")
-}
-
-func watchRaw(ctx context.Context, conn *grpc.ClientConn, told, size *atomic.Int64) {
-	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
-	stream, err := conn.NewStream(ctx, desc, "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources")
-	if err != nil {
-		return
-	}
-	req := &discovery.DiscoveryRequest{TypeUrl: typeURLs[endpoints], ResourceNames: []string{"svc"}, Node: grpcNode}
-	for {
-		if stream.SendMsg(req) != nil {
-			return
-		}
-		r := &raw{}
-		if stream.RecvMsg(r) != nil {
-			return
-		}
-		req = &discovery.DiscoveryRequest{TypeUrl: req.GetTypeUrl(), ResourceNames: []string{"svc"}, ResponseNonce: r.nonce, VersionInfo: "x"}
-		told.Add(1)
-		size.Add(int64(r.size))
-	}
 }

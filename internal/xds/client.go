@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,7 +62,7 @@ func (st *stream) client() Client {
 	for k, w := range st.types {
 		if w != nil {
 			c.Types = append(c.Types, Watched{
-				TypeURL: typeURLs[k], Names: slices.Sorted(maps.Keys(w.subs)), Everything: w.everything,
+				TypeURL: typeURLs[k], Names: w.subs.names(), Everything: w.everything,
 				Version: w.acked, Nonce: w.ackedNonce, Pending: len(w.outstanding) > 0, Refusal: w.refusal,
 			})
 		}

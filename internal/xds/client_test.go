@@ -3,6 +3,8 @@ package xds
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -205,6 +207,50 @@ func TestTooManyStreamsAndNamesAreTurnedAway(t *testing.T) {
 		stats := w.Stats()
 		return stats.Streams == 0 && stats.Services == 0 && stats.Subscriptions == 0 && stats.TurnedAway == 3
 	})
+}
+
+func TestNamesThatAreNoneAreNotKeptWithoutEndForAClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	for _, delta := range []bool{false, true} {
+		s := newServer(nil, Config{MaxSubscriptions: 5})
+		defer s.cancel()
+		st, err := s.enter(t.Context(), delta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.exit(st)
+		for n := 0; err == nil && n < 100; n++ {
+			bad := []string{fmt.Sprint("-", n)}
+			if delta {
+				err = st.changes(&discovery.DeltaDiscoveryRequest{TypeUrl: typeURLs[endpoints], ResourceNamesSubscribe: bad})
+			} else {
+				err = st.world(&discovery.DiscoveryRequest{TypeUrl: typeURLs[endpoints], ResourceNames: bad, ResponseNonce: []string{"", "1"}[min(n, 1)]})
+				if n == 0 {
+					st.collect()
+				}
+			}
+		}
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("delta %t: %v", delta, err)
+		}
+	}
+}
+
+func TestAClientThatAsksAndHangsUpIsAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Config{})
+	w.tell(view("a", "10.0.0.1:1"))
+	for range 20 {
+		c := w.open(grpcNode)
+		c.ask(endpoints, "a")
+		if err := c.stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "the answer", addrs(t, c.next()), []string{"a: 10.0.0.1:1"})
+		if _, err := c.stream.Recv(); !errors.Is(err, io.EOF) {
+			t.Fatalf("after that: %v", err)
+		}
+	}
 }
 
 func TestMoreNamesThanTheServerTakesAreTurnedAway(t *testing.T) {

@@ -15,13 +15,16 @@ func (st *stream) changes(r *discovery.DeltaDiscoveryRequest) error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.over != nil {
+		return st.over
+	}
 	if r.GetNode() != nil && st.node == (node{}) {
 		st.node = nodeOf(r.GetNode())
 	}
 	w := st.types[k]
 	first := w == nil
 	if first {
-		w = &watch{kind: k, subs: map[string]*subscription{}}
+		w = &watch{kind: k}
 		st.types[k] = w
 	} else if nonce := r.GetResponseNonce(); nonce != "" {
 		st.heard(w, nonce, r.GetErrorDetail().GetMessage(), r.GetErrorDetail() != nil)
@@ -30,6 +33,7 @@ func (st *stream) changes(r *discovery.DeltaDiscoveryRequest) error {
 		return err
 	}
 	st.unsubscribe(w, r.GetResourceNamesUnsubscribe())
+	st.due(w)
 	return nil
 }
 
@@ -44,10 +48,10 @@ func (st *stream) subscribe(w *watch, r *discovery.DeltaDiscoveryRequest, first 
 		if _, valid := parseName(w.kind, text); !valid {
 			w.must = true
 			w.missing = append(w.missing, text)
-			continue
+		} else {
+			sub, _ := st.want(w, text, false)
+			sub.sent = 0
 		}
-		st.want(w, text, false)
-		w.subs[text].sent = 0
 		if err := st.withinLimit(w); err != nil {
 			return err
 		}
@@ -65,7 +69,7 @@ func (st *stream) subscribe(w *watch, r *discovery.DeltaDiscoveryRequest, first 
 		if _, valid := parseName(w.kind, text); w.everything && valid && len(w.subs) < st.s.cfg.MaxSubscriptions {
 			st.want(w, text, true)
 		}
-		if sub := w.subs[text]; sub != nil {
+		if sub := w.subs.get(text); sub != nil {
 			sub.initial = initial[text]
 		}
 	}
@@ -76,20 +80,16 @@ func (st *stream) unsubscribe(w *watch, names []string) {
 	for _, text := range names {
 		if text == wildcard {
 			w.everything = false
-			for name, sub := range w.subs {
-				if sub.implied {
-					st.drop(w, name)
-				}
-			}
+			st.drop(w, func(sub *subscription) bool { return !sub.implied })
 			continue
 		}
-		if sub := w.subs[text]; sub != nil && w.everything { // it still has it with everything
+		if sub := w.subs.get(text); sub != nil && w.everything { // it still has it with everything
 			if !sub.implied {
 				sub.implied, w.asked = true, w.asked-1
 			}
 			sub.sent = 0
 			continue
 		}
-		st.drop(w, text)
+		st.dropOne(w, text)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // appendAssignment writes a ClusterLoadAssignment.
 func appendAssignment(b []byte, cluster string, layers [][]share) []byte {
 	b = appendText(b, 1, cluster)
-	var scratch []byte
+	scratch := make([]byte, 0, cap(b)) // mostly one locality is almost all of it
 	for priority, layer := range layers {
 		for _, s := range layer {
 			scratch = s.appendTo(scratch[:0], uint64(priority))
@@ -29,8 +29,8 @@ func (s share) appendTo(b []byte, priority uint64) []byte {
 	b = protowire.AppendVarint(b, uint64(size))
 	b = appendFilled(b, 2, zone)
 	b = appendFilled(b, 3, subZone)
-	for n := range s.members {
-		b = s.members[n].appendTo(b)
+	for _, m := range s.members {
+		b = m.appendTo(b)
 	}
 	b = appendWrapped(b, 3, s.part)
 	if priority > 0 {

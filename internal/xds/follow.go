@@ -204,5 +204,17 @@ func same(a, b *rollcall.View) bool {
 	if b == nil {
 		b = &rollcall.View{}
 	}
-	return len(b.Since(a)) == 0 && (a.Policy == b.Policy || reflect.DeepEqual(a.Policy, b.Policy))
+	return len(b.Since(a)) == 0 && samePolicy(a, b)
+}
+
+func samePolicy(a, b *rollcall.View) bool {
+	p, q := policyIn(a), policyIn(b)
+	return p == q || reflect.DeepEqual(p, q)
+}
+
+func policyIn(v *rollcall.View) *rollcall.Policy {
+	if v == nil {
+		return nil
+	}
+	return v.Policy
 }

@@ -15,7 +15,7 @@ import (
 type locality struct {
 	zone    string
 	class   uint64 // what its members weigh, about
-	members []member
+	members []*member
 	weight  uint64 // of those who serve
 }
 
@@ -34,7 +34,8 @@ func localities(members []member, byZone bool) []*locality {
 	}
 	at := map[key]*locality{}
 	var list []*locality
-	for _, m := range members {
+	for n := range members {
+		m := &members[n]
 		k := key{class: m.weight}
 		if byZone {
 			k.zone = m.zone

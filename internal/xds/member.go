@@ -16,9 +16,8 @@ import (
 
 // member is an instance as clients are told of it.
 type member struct {
-	host          string
-	port          uint32
-	numeric       bool // the host is an IP address
+	netAddr
+
 	zone, version string
 	weight        uint64
 	health        core.HealthStatus
@@ -37,43 +36,50 @@ func membersOf(v *rollcall.View) (list []member, lost int) {
 	if v == nil {
 		return nil, 0
 	}
-	newest := make(map[netAddr]*rollcall.Instance, len(v.Instances))
-	serving := false
+	found := make([]located, 0, len(v.Instances))
 	for _, i := range v.Instances {
-		addr, ok := parseAddr(i.Addr)
-		if !ok {
+		if addr, ok := parseAddr(i.Addr); ok {
+			found = append(found, located{addr, i})
+		} else {
 			lost++
-			continue
-		}
-		if other := newest[addr]; other == nil || newer(i, other) {
-			newest[addr] = i
 		}
 	}
-	total := 0.0
-	for _, i := range newest {
-		serving = serving || i.Serving()
-		total += float64(weightOf(i))
+	slices.SortFunc(found, located.compare)
+	found = slices.CompactFunc(found, func(a, b located) bool { return a.netAddr == b.netAddr })
+	serving, total := false, 0.0
+	for _, l := range found {
+		serving = serving || l.instance.Serving()
+		total += float64(weightOf(l.instance))
 	}
 	scale := min(1, maxTotal/max(total, 1))
-	list = make([]member, 0, len(newest))
-	for addr, i := range newest {
-		weight := weightOf(i)
+	list = make([]member, len(found))
+	for n, l := range found {
+		weight := weightOf(l.instance)
 		if scale < 1 {
 			weight = max(uint64(float64(weight)*scale), 1)
 		}
-		list = append(list, member{
-			host: addr.host, port: addr.port, numeric: addr.numeric,
-			zone: i.Zone, version: i.Version, weight: weight, health: healthOf(i, !serving),
-		})
+		list[n] = member{
+			netAddr: l.netAddr, zone: l.instance.Zone, version: l.instance.Version,
+			weight: weight, health: healthOf(l.instance, !serving),
+		}
 	}
-	slices.SortFunc(list, func(a, b member) int {
-		return cmp.Or(strings.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
-	})
 	return list, lost
 }
 
-func newer(a, b *rollcall.Instance) bool {
-	return cmp.Or(cmp.Compare(a.CreateRevision, b.CreateRevision), cmp.Compare(a.Revision, b.Revision), strings.Compare(b.ID, a.ID)) > 0
+// located is an instance and where it is.
+type located struct {
+	netAddr
+	instance *rollcall.Instance
+}
+
+// compare has the instances of an address together, the newest first.
+func (l located) compare(other located) int {
+	return cmp.Or(strings.Compare(l.host, other.host), cmp.Compare(l.port, other.port), newer(other.instance, l.instance))
+}
+
+// newer is greater than zero if the first of two instances is the newer one.
+func newer(a, b *rollcall.Instance) int {
+	return cmp.Or(cmp.Compare(a.CreateRevision, b.CreateRevision), cmp.Compare(a.Revision, b.Revision), strings.Compare(b.ID, a.ID))
 }
 
 func weightOf(i *rollcall.Instance) uint64 {
@@ -98,7 +104,7 @@ func healthOf(i *rollcall.Instance, nobodyServes bool) core.HealthStatus {
 type netAddr struct {
 	host    string
 	port    uint32
-	numeric bool
+	numeric bool // the host is an IP address
 }
 
 func parseAddr(addr string) (netAddr, bool) {

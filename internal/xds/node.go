@@ -13,6 +13,7 @@ type node struct {
 	id, cluster    string
 	agent, version string
 	zone           string
+	envoy          bool // it asks for all clusters; a gRPC client never does
 }
 
 const maxNodeText = 253
@@ -30,12 +31,11 @@ func nodeOf(n *core.Node) node {
 	return node{
 		id: shortened(n.GetId(), maxNodeText), cluster: shortened(n.GetCluster(), maxNodeText),
 		agent: shortened(n.GetUserAgentName(), maxNodeText), version: shortened(version, maxNodeText),
-		zone: shortened(zone, maxNodeText),
+		zone: shortened(zone, maxNodeText), envoy: isEnvoy(n.GetUserAgentName()),
 	}
 }
 
-// envoy reports whether the client is Envoy, which asks for all clusters. A gRPC client never does.
-func (n node) envoy() bool { return strings.HasPrefix(strings.ToLower(n.agent), "envoy") }
+func isEnvoy(agent string) bool { return len(agent) >= 5 && strings.EqualFold(agent[:5], "envoy") }
 
 // resolves reports whether the client takes a host's name for an address. The others refuse a whole assignment for one.
 func (n node) resolves() bool {

@@ -84,9 +84,11 @@ func versionOf(list []*resource) string {
 	case 1:
 		return list[0].version
 	}
-	h := sha256.New()
+	text := make([]byte, 0, 64*len(list))
 	for _, r := range list {
-		h.Write([]byte(r.name + "\x00" + r.version + "\x00"))
+		text = append(append(text, r.name...), 0)
+		text = append(append(text, r.version...), 0)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }

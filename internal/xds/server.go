@@ -104,7 +104,10 @@ type Server struct {
 	}
 }
 
-var errStopping = status.Error(codes.Unavailable, "the server is stopping: go on at another one, or at this one when it is back")
+var (
+	errStopping = status.Error(codes.Unavailable, "the server is stopping: go on at another one, or at this one when it is back")
+	errOld      = status.Error(codes.Unavailable, "the stream is as old as streams get: begin another one")
+)
 
 // New makes the xDS of a registry that was made with [rollcall.WithFollowAll]. The registry stays the caller's. Close the server before it.
 func New(reg *rollcall.Registry, cfg Config) *Server {
@@ -135,8 +138,12 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 func (s *Server) EndStreams() {
 	s.mu.Lock()
 	s.closed = true
+	streams := s.streamsLocked()
 	s.mu.Unlock()
 	s.cancel()
+	for _, st := range streams {
+		st.end(errStopping)
+	}
 }
 
 // Close ends all streams and waits until nothing of the server runs any more. A stream whose client does not read ends with the gRPC

@@ -43,11 +43,11 @@ type cell struct {
 	service  *service
 	key      cellKey
 	resource atomic.Pointer[resource] // nil: nothing is known yet
-	streams  map[*stream]int          // guarded by the service's mu; how often each asked
+	subs     []*subscription          // guarded by the service's mu
 }
 
-// join returns the cell for one more stream, encoded by the first who asks.
-func (s *Server) join(st *stream, key cellKey) *cell {
+// join gives a subscription its cell, encoded by the first who asks.
+func (s *Server) join(sub *subscription, key cellKey) {
 	s.mu.Lock()
 	sv := s.services[key.name.service]
 	if sv == nil {
@@ -63,24 +63,27 @@ func (s *Server) join(st *stream, key cellKey) *cell {
 	defer sv.mu.Unlock()
 	c := sv.cells[key]
 	if c == nil {
-		c = &cell{service: sv, key: key, streams: map[*stream]int{}}
+		c = &cell{service: sv, key: key}
 		sv.cells[key] = c
 		if sv.known {
 			sv.encode(c, map[cellKey]*resource{})
 		}
 	}
-	c.streams[st]++
-	return c
+	sub.cell, sub.at = c, len(c.subs)
+	c.subs = append(c.subs, sub)
 }
 
-// leave gives a cell back.
-func (s *Server) leave(st *stream, c *cell) {
+// leave takes its cell from a subscription.
+func (s *Server) leave(sub *subscription) {
+	c := sub.cell
+	sub.cell = nil
 	sv := c.service
 	sv.mu.Lock()
-	if c.streams[st]--; c.streams[st] <= 0 {
-		delete(c.streams, st)
-	}
-	if len(c.streams) == 0 {
+	last := len(c.subs) - 1
+	c.subs[sub.at], c.subs[last].at = c.subs[last], sub.at
+	c.subs[last] = nil
+	c.subs = c.subs[:last]
+	if last == 0 {
 		delete(sv.cells, c.key)
 	}
 	sv.mu.Unlock()
@@ -102,13 +105,18 @@ func (sv *service) publish(v *rollcall.View, now time.Time) (again time.Time) {
 	if known && same(was, v) && (sv.turns.IsZero() || now.Before(sv.turns)) {
 		return sv.turns
 	}
+	// Without a split it is only to assignments that it matters who is there.
+	decided := known && samePolicy(was, v) && sv.turns.IsZero() && len(sv.split.parts) == 0
 	sv.turn(known, now)
 	sv.saw = nil
 	shared := map[cellKey]*resource{}
 	for _, c := range sv.cells {
+		if decided && c.key.kind != endpoints && c.resource.Load() != nil {
+			continue
+		}
 		if sv.encode(c, shared) {
-			for st := range c.streams {
-				st.wakeUp()
+			for _, sub := range c.subs {
+				sub.stream.wakeUp()
 			}
 		}
 	}

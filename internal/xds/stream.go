@@ -14,16 +14,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// stream is one client. A goroutine of its own takes its requests; the one that the client's call came on does all the rest.
+// stream is one client. A goroutine of its own takes its requests; the one that the client's call came on sends, and does nothing else.
 type stream struct {
 	s     *Server
 	delta bool
 	sees  func(service string) bool
 	who   string
 	since time.Time
-	wake  chan struct{} // has capacity 1: something to be sent, maybe
+	wake  chan struct{} // has capacity 1: something to be sent, maybe, or the end
 
 	mu    sync.Mutex // taken before the server's, and before a service's
+	over  error      // why the stream ends; nil: it goes on
 	node  node
 	wider bool // there are services that were not there before
 	types [kinds]*watch
@@ -46,48 +47,34 @@ func serve[R any](s *Server, call grpc.ServerStream, delta bool, recv func() (R,
 		return err
 	}
 	defer s.exit(st)
-	requests, ended := make(chan R), make(chan error, 1)
-	ctx, cancel := context.WithCancel(call.Context())
-	defer cancel()
-	s.wg.Go(func() { // which exit waits for no longer than gRPC does: it ends with the call
-		ended <- receive(ctx, recv, requests)
+	s.wg.Go(func() { // which exit does not wait for: it ends with the call
+		st.end(receive(st, recv, handle))
 	})
-	age := time.NewTimer(jittered(s.cfg.MaxStreamAge))
+	age := time.AfterFunc(jittered(s.cfg.MaxStreamAge), func() { st.end(errOld) })
 	defer age.Stop()
-	for {
-		select {
-		case r := <-requests:
-			if err := handle(st, r); err != nil {
-				s.counts.turnedAway.Add(1)
-				return err
-			}
-		case <-st.wake:
-		case err := <-ended:
-			if errors.Is(err, io.EOF) {
-				err = nil // the client has nothing more to ask, and so nothing more to be told
-			}
-			return err
-		case <-age.C:
-			return status.Error(codes.Unavailable, "the stream is as old as streams get: begin another one")
-		case <-s.ctx.Done():
-			return errStopping
+	for asks := true; asks; {
+		<-st.wake
+		over := st.ended()
+		asks = !errors.Is(over, io.EOF)
+		if over != nil && asks {
+			return over
 		}
 		if err := st.flush(call); err != nil {
 			return err
 		}
 	}
+	return nil // the client has nothing more to ask, and so nothing more to be told than that
 }
 
-func receive[R any](ctx context.Context, recv func() (R, error), requests chan<- R) error {
+// receive takes requests for as long as there are any. What is to be sent then, serve sends: an acknowledgement mostly leads to nothing.
+func receive[R any](st *stream, recv func() (R, error), handle func(*stream, R) error) error {
 	for {
 		r, err := recv()
 		if err != nil {
 			return err
 		}
-		select {
-		case requests <- r:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := handle(st, r); err != nil {
+			return err
 		}
 	}
 }
@@ -119,6 +106,7 @@ func (s *Server) exit(st *stream) {
 	s.mu.Lock()
 	delete(s.streams, st)
 	s.mu.Unlock()
+	st.end(errStopping) // a request may still be under way
 	st.mu.Lock()
 	for _, w := range st.types {
 		if w != nil {
@@ -137,6 +125,23 @@ func (st *stream) wakeUp() {
 	case st.wake <- struct{}{}:
 	default:
 	}
+}
+
+// end has the stream end, unless it is ending for another reason already.
+func (st *stream) end(why error) {
+	st.mu.Lock()
+	if st.over == nil {
+		st.over = why
+	}
+	st.mu.Unlock()
+	st.wakeUp()
+}
+
+// ended returns why the stream ends; nil: it goes on.
+func (st *stream) ended() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.over
 }
 
 // flush sends what there is to send.
@@ -167,7 +172,7 @@ func (st *stream) collect() []*response {
 		}
 		sent := w.collect(st.delta)
 		list = append(list, sent...)
-		if kind(k) == clusters && st.node.envoy() {
+		if kind(k) == clusters && st.node.envoy {
 			st.again(sent)
 		}
 	}
@@ -182,7 +187,7 @@ func (st *stream) again(sent []*response) {
 	}
 	for _, r := range sent {
 		for _, res := range r.resources {
-			if sub := w.subs[res.name]; sub != nil {
+			if sub := w.subs.get(res.name); sub != nil {
 				sub.sent = 0
 			}
 		}

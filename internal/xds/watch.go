@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -19,54 +18,47 @@ const maxOutstanding = 64
 // watch is what one client wants of one type, and what it was sent. It is guarded by the stream's mu.
 type watch struct {
 	kind  kind
-	subs  map[string]*subscription
+	subs  subscriptions
 	asked int // how many of them were asked for by name
 
-	everything bool // all services that the client may be told of
-	ever       bool // names were asked for: none is none, from then on
-	must       bool // an answer is due, even an empty one
+	everything bool   // all services that the client may be told of
+	requests   uint64 // of the state of the world
+	ever       bool   // names were asked for: none is none, from then on
+	must       bool   // an answer is due, even an empty one
 	missing    []string
 
 	nonce       uint64 // of the last response; 0: none was sent
+	lastNonce   string // the same in writing
 	outstanding []delivery
 	acked       string // the version
 	ackedNonce  string
 	refusal     *Refusal // the last one, until the client has acknowledged in its place what it refused; nil: none
 }
 
-// subscription is one name.
-type subscription struct {
-	cell        *cell  // nil: no resource can have this name
-	sent, acked uint64 // which resource
-	refused     uint64 // the newest that the client refused
-	initial     string // the version that the client says it has
-	implied     bool   // nobody asked for it but for everything
-}
-
 // delivery is a response that is on its way.
 type delivery struct {
 	nonce, version string
-	of             []*subscription
-	seq            []uint64
+	of             []delivered
 }
 
-func (sub *subscription) end(st *stream) {
-	if sub.cell != nil {
-		st.s.leave(st, sub.cell)
-		sub.cell = nil
-	}
+// delivered is a resource that a response has.
+type delivered struct {
+	sub *subscription
+	seq uint64
 }
 
 // collect returns what the client has not been sent.
 func (w *watch) collect(delta bool) []*response {
-	if !w.pending() {
+	most := w.changed()
+	if most == 0 && !w.must {
 		return nil
 	}
-	var list []*resource
-	var of []*subscription
+	if w.kind.whole() && !delta {
+		most = len(w.subs)
+	}
+	list, of := make([]*resource, 0, most), make([]delivered, 0, most)
 	news, size := w.must, 0
-	for _, text := range slices.Sorted(maps.Keys(w.subs)) {
-		sub := w.subs[text]
+	for _, sub := range w.subs {
 		if sub.cell == nil {
 			continue
 		}
@@ -86,7 +78,7 @@ func (w *watch) collect(delta bool) []*response {
 		isNews := sub.sent != r.seq
 		news = news || isNews
 		if isNews || w.kind.whole() && !delta {
-			list, of = append(list, r), append(of, sub)
+			list, of = append(list, r), append(of, delivered{sub, r.seq})
 		}
 	}
 	if !news || w.must && len(list) == 0 && w.waits() {
@@ -104,20 +96,17 @@ func (w *watch) collect(delta bool) []*response {
 	return append(responses, w.response(list[begin:], of[begin:]))
 }
 
-// pending reports whether there may be something to send, at little cost: mostly there is not.
-func (w *watch) pending() bool {
-	if w.must {
-		return true
-	}
+// changed counts the resources that may have to be sent, at little cost: mostly there are none.
+func (w *watch) changed() (n int) {
 	for _, sub := range w.subs {
 		if sub.cell == nil {
 			continue
 		}
 		if r := sub.cell.resource.Load(); r != nil && sub.sent != r.seq {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // waits reports whether something is wanted of which nothing is known yet.
@@ -131,22 +120,21 @@ func (w *watch) waits() bool {
 }
 
 // response makes one response, and takes note of it.
-func (w *watch) response(list []*resource, of []*subscription) *response {
+func (w *watch) response(list []*resource, of []delivered) *response {
 	w.nonce++
+	w.lastNonce = strconv.FormatUint(w.nonce, 10)
 	r := &response{
-		kind: w.kind, version: versionOf(list), nonce: strconv.FormatUint(w.nonce, 10),
+		kind: w.kind, version: versionOf(list), nonce: w.lastNonce,
 		resources: list, missing: w.missing,
 	}
 	w.must, w.missing = false, nil
-	d := delivery{nonce: r.nonce, version: r.version, of: of}
-	for n, sub := range of {
-		sub.sent = list[n].seq
-		d.seq = append(d.seq, list[n].seq)
+	for _, d := range of {
+		d.sub.sent = d.seq
 	}
 	if len(w.outstanding) == maxOutstanding {
 		w.outstanding = slices.Delete(w.outstanding, 0, 1)
 	}
-	w.outstanding = append(w.outstanding, d)
+	w.outstanding = append(w.outstanding, delivery{nonce: r.nonce, version: r.version, of: of})
 	return r
 }
 
@@ -158,28 +146,30 @@ func (w *watch) answered(nonce string, refused bool, detail string) bool {
 	}
 	// A client that is told much at a time may answer the last response only, as C-core 1.51 does: those before it are answered with it.
 	for _, before := range w.outstanding[:n] {
-		for n, sub := range before.of {
-			sub.acked = max(sub.acked, before.seq[n])
-		}
+		before.acknowledged()
 	}
 	d := w.outstanding[n]
 	w.outstanding = slices.Delete(w.outstanding, 0, n+1)
 	if refused {
 		again := w.refusal != nil && w.refusal.Version == d.version
 		w.refusal = &Refusal{Version: d.version, Detail: shortened(detail, maxDetail), At: time.Now()}
-		for n, sub := range d.of {
-			sub.refused = max(sub.refused, d.seq[n])
+		for _, r := range d.of {
+			r.sub.refused = max(r.sub.refused, r.seq)
 		}
 		return !again
 	}
 	w.acked, w.ackedNonce = d.version, nonce
-	for n, sub := range d.of {
-		sub.acked = max(sub.acked, d.seq[n])
-	}
+	d.acknowledged()
 	if w.refusal != nil && !w.refuses() {
 		w.refusal = nil
 	}
 	return true
+}
+
+func (d delivery) acknowledged() {
+	for _, r := range d.of {
+		r.sub.acked = max(r.sub.acked, r.seq)
+	}
 }
 
 // refuses reports whether the client has refused something and not acknowledged it, or what came after it, since then.
@@ -190,45 +180,4 @@ func (w *watch) refuses() bool {
 		}
 	}
 	return false
-}
-
-// want adds a name, and reports whether it is one more.
-func (st *stream) want(w *watch, text string, implied bool) bool {
-	if sub := w.subs[text]; sub != nil {
-		if sub.implied && !implied {
-			sub.implied = false
-			w.asked++
-		}
-		return false
-	}
-	sub := &subscription{implied: implied}
-	w.subs[text] = sub
-	st.s.subs.Add(1)
-	if !implied {
-		w.asked++
-	}
-	if n, ok := parseName(w.kind, text); ok {
-		sub.cell = st.s.join(st, cellKey{kind: w.kind, name: n, stance: st.stance(w.kind, n)})
-	}
-	return true
-}
-
-// drop takes a name back.
-func (st *stream) drop(w *watch, text string) {
-	if sub := w.subs[text]; sub != nil {
-		sub.end(st)
-		delete(w.subs, text)
-		st.s.subs.Add(-1)
-		if !sub.implied {
-			w.asked--
-		}
-	}
-}
-
-func (st *stream) stance(k kind, n name) stance {
-	s := stance{hidden: !st.sees(n.service)}
-	if k == endpoints && !s.hidden {
-		s.zone, s.names = st.node.zone, st.node.resolves()
-	}
-	return s
 }

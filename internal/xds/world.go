@@ -2,7 +2,6 @@ package xds
 
 import (
 	"slices"
-	"strconv"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
@@ -20,6 +19,9 @@ func (st *stream) world(r *discovery.DiscoveryRequest) error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.over != nil {
+		return st.over
+	}
 	if r.GetNode() != nil && st.node == (node{}) {
 		st.node = nodeOf(r.GetNode())
 	}
@@ -32,15 +34,26 @@ func (st *stream) world(r *discovery.DiscoveryRequest) error {
 			former = w.nonce
 			st.forget(w)
 		}
-		w = &watch{kind: k, subs: map[string]*subscription{}, must: true, nonce: former}
+		w = &watch{kind: k, must: true, nonce: former, subs: make(subscriptions, 0, min(len(r.GetResourceNames()), st.s.cfg.MaxSubscriptions))}
 		st.types[k] = w
 	default:
 		st.heard(w, nonce, r.GetErrorDetail().GetMessage(), r.GetErrorDetail() != nil)
-		if nonce != strconv.FormatUint(w.nonce, 10) {
+		if nonce != w.lastNonce {
 			return nil // it was sent before the client had our last response, to which it will answer
 		}
 	}
-	return st.ask(w, r.GetResourceNames())
+	if err := st.ask(w, r.GetResourceNames()); err != nil {
+		return err
+	}
+	st.due(w)
+	return nil
+}
+
+// due has sent what a request leads to: mostly it acknowledges, and leads to nothing.
+func (st *stream) due(w *watch) {
+	if w.must || w.changed() > 0 {
+		st.wakeUp()
+	}
 }
 
 // heard notes an acknowledgement or a refusal.
@@ -52,48 +65,38 @@ func (st *stream) heard(w *watch, nonce, detail string, refused bool) {
 	st.s.tell()
 }
 
-// forget gives back what a watch holds.
-func (st *stream) forget(w *watch) {
-	for text := range w.subs {
-		st.drop(w, text)
-	}
-}
-
 // ask makes the names what the client wants of a type.
 func (st *stream) ask(w *watch, names []string) error {
 	all := slices.Contains(names, wildcard) || len(names) == 0 && !w.ever
 	if len(names) > 0 {
 		w.ever = true
 	}
-	wanted := make(map[string]bool, len(names))
+	w.requests++
 	for _, text := range names {
-		if text == wildcard || wanted[text] {
+		if text == wildcard {
 			continue
 		}
-		wanted[text] = true
-		if st.want(w, text, false) {
-			w.must = w.must || w.subs[text].cell == nil
-			if w.subs[text].cell == nil {
-				w.missing = append(w.missing, text)
+		sub, fresh := st.want(w, text, false)
+		sub.asked = w.requests
+		if fresh {
+			if sub.cell == nil {
+				w.must, w.missing = true, append(w.missing, text)
 			}
 			if err := st.withinLimit(w); err != nil {
 				return err
 			}
 		}
 	}
-	for text, sub := range w.subs {
-		if !wanted[text] && !(all && sub.implied) {
-			st.drop(w, text)
-		}
-	}
+	st.drop(w, func(sub *subscription) bool { return sub.asked == w.requests || all && sub.implied })
 	st.wantAll(w, all)
 	return nil
 }
 
 // wantAll subscribes to everything, or no longer. Only Envoy gets it, and only clusters: of listeners it would get one for each service.
 func (st *stream) wantAll(w *watch, all bool) {
-	w.everything = all && w.kind == clusters && st.node.envoy()
-	if w.everything {
+	before := w.everything
+	w.everything = all && w.kind == clusters && st.node.envoy
+	if w.everything && !before {
 		st.wider = true
 		st.wakeUp()
 	}
@@ -101,10 +104,12 @@ func (st *stream) wantAll(w *watch, all bool) {
 
 // withinLimit is asked after each new name.
 func (st *stream) withinLimit(w *watch) error {
-	if limit := st.s.cfg.MaxSubscriptions; w.asked > limit {
+	if limit := st.s.cfg.MaxSubscriptions; w.asked > limit || len(w.missing) > limit {
+		st.s.counts.turnedAway.Add(1)
 		return status.Errorf(codes.ResourceExhausted, "a stream may ask for %d names of a type", limit)
 	}
 	if limit := st.s.cfg.MaxTotal; st.s.subs.Load() > int64(limit) {
+		st.s.counts.turnedAway.Add(1)
 		return status.Errorf(codes.ResourceExhausted, "this server has been asked for %d names and takes no more", limit)
 	}
 	return nil
