@@ -3,6 +3,8 @@ package rolling
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +22,7 @@ type Expect struct {
 // Judge judges a run by the journals of all who took part, in any order.
 func Judge(e Expect, lines []work.Line) Verdict {
 	c := &court{expect: e, servers: map[string]*life{}}
-	c.Calls, c.Worst = map[work.Kind]int{}, map[work.Kind]time.Duration{}
+	c.Calls, c.Worst, c.By = map[work.Kind]int{}, map[work.Kind]time.Duration{}, map[string]Tally{}
 	for _, l := range lines {
 		c.hear(l)
 	}
@@ -95,11 +97,10 @@ func (s *life) hear(l work.Line) {
 func (c *court) judgeCalls() {
 	slices.SortFunc(c.calls, func(a, b work.Line) int { return cmp.Compare(a.End, b.End) })
 	for _, l := range c.calls {
-		c.Calls[l.Kind]++
+		c.count(l)
 		took := l.End - l.Begin
 		c.Worst[l.Kind] = max(c.Worst[l.Kind], took)
 		if l.Code != work.OK {
-			c.Failed++
 			c.blame("failed", c.told(l))
 			continue
 		}
@@ -113,6 +114,48 @@ func (c *court) judgeCalls() {
 	for _, k := range work.Kinds {
 		if c.Calls[k] == 0 {
 			c.blame("few", fmt.Sprintf("no %s call", k))
+			continue
+		}
+		for _, who := range slices.Sorted(maps.Keys(c.By)) {
+			if c.By[who].Calls[k] == 0 {
+				c.blame("few", fmt.Sprintf("no %s call of %s", k, who))
+			}
+		}
+	}
+	c.judgeClocks()
+}
+
+// count adds a call to what its caller and all callers did.
+func (c *court) count(l work.Line) {
+	t := c.By[l.By]
+	if t.Calls == nil {
+		t.Calls = map[work.Kind]int{}
+	}
+	t.Calls[l.Kind]++
+	c.Calls[l.Kind]++
+	if l.Code != work.OK {
+		t.Failed++
+		c.Failed++
+	}
+	c.By[l.By] = t
+}
+
+// judgeClocks judges whether callers take their times from the clock that all others have: no call can begin before there
+// is a server, nor end after its caller has.
+func (c *court) judgeClocks() {
+	first := time.Duration(math.MaxInt64)
+	for _, s := range c.servers {
+		first = min(first, s.listening)
+	}
+	ends := map[string]time.Duration{}
+	for _, l := range c.exits {
+		ends[l.Of] = l.At
+	}
+	blamed := map[string]bool{}
+	for _, l := range c.calls {
+		if (l.Begin < first || l.End < l.Begin || l.End > ends[l.By]) && !blamed[l.By] {
+			blamed[l.By] = true
+			c.blame("clock", fmt.Sprintf("a call of %s was from %v to %v, and a server listened at %v, and %s ended at %v", l.By, l.Begin, l.End, first, l.By, ends[l.By]))
 		}
 	}
 }
@@ -120,7 +163,9 @@ func (c *court) judgeCalls() {
 // judgeServers judges what the servers have said, and how they came to their ends.
 func (c *court) judgeServers() {
 	untold := 0
-	for _, s := range c.sorted() {
+	servers := c.sorted()
+	reached := c.reached(servers)
+	for _, s := range servers {
 		switch {
 		case s.told == 0:
 			c.blame("ended", s.name+" ended, though nobody had told it to")
@@ -132,6 +177,11 @@ func (c *court) judgeServers() {
 		}
 		if len(s.began) == 0 {
 			c.blame("idle", s.name+" was never called, which proves nothing about it")
+		}
+		for _, who := range slices.Sorted(maps.Keys(reached)) {
+			if !reached[who][s] {
+				c.blame("idle", fmt.Sprintf("%s was never called by %s, which proves nothing about the two", s.name, who))
+			}
 		}
 		c.judgeGoodbye(s)
 	}
@@ -146,6 +196,32 @@ func (c *court) judgeServers() {
 			c.blame("ended", fmt.Sprintf("%s ended badly: %s", l.Of, l.Message))
 		}
 	}
+}
+
+// reached is which servers have answered each caller that writes down whom it calls.
+func (c *court) reached(servers []*life) map[string]map[*life]bool {
+	reached := map[string]map[*life]bool{}
+	for _, l := range c.calls {
+		s := at(servers, l.Addr, l.End)
+		if s == nil || l.Code != work.OK {
+			continue
+		}
+		if reached[l.By] == nil {
+			reached[l.By] = map[*life]bool{}
+		}
+		reached[l.By][s] = true
+	}
+	return reached
+}
+
+// at is the server that an address belonged to at some time; nil if there was none. Servers are in the order of their births.
+func at(servers []*life, addr string, when time.Duration) *life {
+	for _, s := range slices.Backward(servers) {
+		if s.addr == addr && s.listening <= when {
+			return s
+		}
+	}
+	return nil
 }
 
 // judgeGoodbye judges, by the server's own clock, how long after its goodbye calls still came.
@@ -209,13 +285,7 @@ func (c *court) told(l work.Line) string {
 		return text
 	}
 	text += ", by " + l.Addr
-	var server *life // the latest at that address
-	for _, s := range c.sorted() {
-		if s.addr == l.Addr && s.listening <= l.End {
-			server = s
-		}
-	}
-	if server != nil {
+	if server := at(c.sorted(), l.Addr, l.End); server != nil {
 		text += ", " + server.name + "; " + server.story(l.Begin)
 	}
 	return text + fmt.Sprintf(", end of the call %s", moment(l.End, l.Begin))

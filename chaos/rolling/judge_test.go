@@ -18,7 +18,7 @@ const ms = time.Millisecond
 func good() []work.Line {
 	lines := []work.Line{
 		{By: "run", What: work.Told, Of: "s1", At: 1000 * ms},
-		{By: "run", What: work.Exited, Of: "c"},
+		{By: "run", What: work.Exited, Of: "c", At: 8900 * ms},
 		{By: "run", What: work.Quiet, At: 9000 * ms},
 		{By: "run", What: work.Told, Of: "s2", At: 9000 * ms},
 		{By: "run", What: work.Exited, Of: "s1"},
@@ -55,6 +55,11 @@ func called(begin, end time.Duration, code string) work.Line {
 	return work.Line{By: "c", What: work.Called, Kind: work.Quick, Begin: begin, End: end, Addr: "a1", Code: code, Message: "EOF"}
 }
 
+// answered is a quick call of a caller that a server answered.
+func answered(caller, addr string) work.Line {
+	return work.Line{By: caller, What: work.Called, Kind: work.Quick, Begin: 600 * ms, End: 620 * ms, Addr: addr, Code: work.OK}
+}
+
 func stalled(begin, end time.Duration) work.Line {
 	return work.Line{By: "run", What: work.Stalled, Begin: begin, End: end}
 }
@@ -89,7 +94,7 @@ func TestTheJudgeSeesWhatIsWrongAndNothingElse(t *testing.T) {
 		"one that could say none":                  {without("s1", work.Goodbye), Expect{Untold: 1}, nil},
 		"a server that nobody called":              {without("s2", work.Began), Expect{}, []string{"idle: s2"}},
 		"a server that ended by itself": {
-			with(work.Line{By: "s3", What: work.Listening, At: 1 * ms}, began("s3", 2*ms), work.Line{By: "s3", What: work.Stopped, At: 700 * ms}),
+			with(work.Line{By: "s3", What: work.Listening, Addr: "a3", At: 1 * ms}, began("s3", 2*ms), answered("c", "a3"), work.Line{By: "s3", What: work.Stopped, At: 700 * ms}),
 			Expect{},
 			[]string{"ended: s3 ended, though nobody"},
 		},
@@ -97,6 +102,43 @@ func TestTheJudgeSeesWhatIsWrongAndNothingElse(t *testing.T) {
 		"fewer calls than wanted": {with(), Expect{Calls: 7}, []string{"few: 6 calls"}},
 		"fewer restarts":          {with(), Expect{Restarts: 2}, []string{"few: 1 restarts"}},
 		"no calls at all":         {without("c", work.Called), Expect{}, []string{"few: no quick", "few: no slow", "few: no stream"}},
+		"a caller that makes no slow calls nor streams": {
+			with(answered("c2", "a1"), answered("c2", "a2"), work.Line{By: "run", What: work.Exited, Of: "c2", At: 8900 * ms}),
+			Expect{},
+			[]string{"few: no slow call of c2", "few: no stream call of c2"},
+		},
+		"a caller that does not reach a server": {
+			func(lines []work.Line) []work.Line {
+				return slices.DeleteFunc(lines, func(l work.Line) bool { return l.What == work.Called && l.Addr == "a2" })
+			},
+			Expect{},
+			[]string{"idle: s2 was never called by c"},
+		},
+		"a caller that reached only who had the address before": {
+			with(work.Line{By: "s3", What: work.Listening, Addr: "a1", At: 2000 * ms}, began("s3", 2001*ms), work.Line{By: "run", What: work.Told, Of: "s3", At: 9000 * ms}),
+			Expect{},
+			[]string{"idle: s3 was never called by c"},
+		},
+		"a caller that does not say whom it reaches": {
+			func(lines []work.Line) []work.Line {
+				for i := range lines {
+					if lines[i].What == work.Called {
+						lines[i].Addr = ""
+					}
+				}
+				return lines
+			},
+			Expect{},
+			nil,
+		},
+		"a call before there was a server":   {with(called(0, 20*ms, work.OK)), Expect{}, []string{"clock: a call of c"}},
+		"a call that ended after its caller": {with(called(8890*ms, 8901*ms, work.OK)), Expect{}, []string{"clock: a call of c"}},
+		"a call that ended before it began":  {with(called(900*ms, 899*ms, work.OK)), Expect{}, []string{"clock: a call of c"}},
+		"a caller with a clock of another kind": {
+			with(called(1_700_000_000*time.Second, 1_700_000_001*time.Second, "Unavailable")),
+			Expect{},
+			[]string{"failed: ", "clock: a call of c"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,6 +182,7 @@ func TestTheVerdictHasFiguresOfAllCalls(t *testing.T) {
 	want := Verdict{
 		Calls: map[work.Kind]int{work.Quick: 4, work.Slow: 2, work.Stream: 2}, Failed: 1,
 		Worst: map[work.Kind]time.Duration{work.Quick: 5 * time.Second, work.Slow: 1001 * ms, work.Stream: 301 * ms},
+		By:    map[string]Tally{"c": {Calls: map[work.Kind]int{work.Quick: 4, work.Slow: 2, work.Stream: 2}, Failed: 1}},
 		After: 50 * ms, Restarts: 1, Stalls: 400 * ms, Longest: 300 * ms,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -38,6 +38,7 @@ type Plan struct {
 	Server   string           // the program
 	Stop     string           // how the servers leave, as the server's flag -stop has it; "" for serve
 	Servers  int              // 0 means 4
+	Xds      string           // the program rollcall, whose server then tells callers by xDS of the servers; "" for none
 	Callers  []Caller
 	Late     time.Duration // how much later the callers hear from etcd than the servers, as from far away
 	Restarts int           // at least; there are more until there were enough calls, up to three times as many

@@ -50,6 +50,7 @@ type run struct {
 	servers []*process // those that are not told to end
 	leaving []*process // those that are
 	callers []*process
+	xds     *process        // the server of Plan.Xds
 	started int             // servers
 	killed  *cluster.Member // that is to be started again
 }
@@ -62,6 +63,9 @@ func (r *run) play() {
 	for _, s := range r.servers {
 		s.must(work.Ready)
 	}
+	if r.Xds != "" {
+		r.startXds()
+	}
 	r.startCallers()
 	r.warm()
 	if r.Trouble == EtcdDown {
@@ -69,7 +73,9 @@ func (r *run) play() {
 		r.Cluster.KillAll()
 	}
 	for i := 0; i < r.Restarts || i < 3*r.Restarts && r.calls() < r.Calls; i++ {
-		r.restart(i%r.Servers, r.Trouble == LeaderKilled && i == r.Restarts/2)
+		if !r.restart(i%r.Servers, r.Trouble == LeaderKilled && i == r.Restarts/2) {
+			break // the judge sees why
+		}
 	}
 	time.Sleep(Propagation) // or the last goodbye is not seen to be heeded
 	r.finish()
@@ -87,7 +93,7 @@ func (r *run) startCallers() {
 	}
 	for _, c := range r.Callers {
 		command := append(c.Command[:len(c.Command):len(c.Command)], "-etcd", strings.Join(etcd, ","), "-service", r.Service)
-		r.callers = append(r.callers, start(r.t, r.Dir, c.Name, c.Env, command...))
+		r.callers = append(r.callers, start(r.t, r.Dir, c.Name, append(c.Env[:len(c.Env):len(c.Env)], r.bootstrap(c.Name)...), command...))
 	}
 }
 
@@ -99,7 +105,7 @@ func (r *run) server(addr string) *process {
 		r.Server, "-etcd", strings.Join(r.Cluster.Endpoints(), ","), "-addr", addr, "-service", r.Service, "-stop", r.Stop)
 }
 
-// warm waits until every caller calls and every server is called.
+// warm waits until every caller calls every server.
 func (r *run) warm() {
 	r.t.Helper()
 	for _, c := range r.callers {
@@ -108,8 +114,26 @@ func (r *run) warm() {
 		}
 	}
 	for _, s := range r.servers {
-		s.must(work.Began)
+		if !r.called(s) {
+			r.t.Fatalf("not every caller calls %s", s.name)
+		}
 	}
+}
+
+// called waits, for a while, until every caller was answered by a server; for callers that do not write down whom they call,
+// until somebody has called it. It tells whether that has come.
+func (r *run) called(s *process) bool {
+	r.t.Helper()
+	for _, c := range r.callers {
+		who, so := c, func() bool { return c.last[s.addr] > s.since }
+		if len(c.last) == 0 {
+			who, so = s, func() bool { return s.seen[work.Began] > 0 }
+		}
+		if !who.await(patience/2, so) {
+			return false
+		}
+	}
+	return true
 }
 
 // calls is how many were made by now.
@@ -123,8 +147,9 @@ func (r *run) calls() int {
 }
 
 // restart replaces a server. As every deployment should, it waits until the new one does what it is there for before it
-// goes on to the next: otherwise there may be none left that callers know of, whatever anybody does.
-func (r *run) restart(i int, killLeader bool) {
+// goes on to the next: otherwise there may be none left that callers know of, whatever anybody does. It tells whether the
+// new one does.
+func (r *run) restart(i int, killLeader bool) bool {
 	r.t.Helper()
 	former, next := r.servers[i], (*process)(nil)
 	if r.Mode == Replace {
@@ -147,7 +172,7 @@ func (r *run) restart(i int, killLeader bool) {
 	if r.Mode == SamePort && r.Trouble != EtcdDown {
 		next.must(work.Ready)
 	}
-	next.await(patience/2, func() bool { return next.seen[work.Began] > 0 }) // the judge sees it if nobody calls
+	return r.called(next)
 }
 
 func (r *run) killLeader() {
@@ -187,6 +212,10 @@ func (r *run) finish() {
 	}
 	for _, s := range r.leaving {
 		r.exited(s)
+	}
+	if r.xds != nil {
+		r.xds.tell()
+		r.exited(r.xds)
 	}
 }
 

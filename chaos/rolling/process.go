@@ -24,21 +24,29 @@ type process struct {
 	done  chan struct{} // closed when it has ended
 	lines *work.Reader  // of its journal, as far as they were read
 	seen  map[work.What]int
-	good  int    // calls that it made and that succeeded
-	addr  string // where it listens
+	good  int                      // calls that it made and that succeeded
+	addr  string                   // where it listens
+	since time.Duration            // when it began to listen
+	last  map[string]time.Duration // by the address of a server, when that has last answered a call that it made
 }
 
-// start starts a program, with its journal and its log in dir.
+// start starts a program that keeps a journal, which is in dir with its log.
 func start(t testing.TB, dir, name string, env []string, command ...string) *process {
 	t.Helper()
-	file := filepath.Join(dir, name+work.Extension)
-	p := &process{t: t, name: name, done: make(chan struct{}), lines: work.Open(file), seen: map[work.What]int{}}
+	return launch(t, dir, name, env, append(command[:len(command):len(command)], "-journal", filepath.Join(dir, name+work.Extension))...)
+}
+
+// launch starts a program that need not keep a journal.
+func launch(t testing.TB, dir, name string, env []string, command ...string) *process {
+	t.Helper()
+	journal := work.Open(filepath.Join(dir, name+work.Extension))
+	p := &process{t: t, name: name, done: make(chan struct{}), lines: journal, seen: map[work.What]int{}, last: map[string]time.Duration{}}
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own
-	p.cmd = exec.Command(command[0], append(command[1:len(command):len(command)], "-journal", file)...)
+	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = log, log, append(os.Environ(), env...)
 	cluster.Tie(p.cmd)
 	if err := p.cmd.Start(); err != nil {
@@ -66,9 +74,12 @@ func (p *process) read() {
 		p.seen[l.What]++
 		switch {
 		case l.What == work.Listening:
-			p.addr = l.Addr
+			p.addr, p.since = l.Addr, l.At
 		case l.What == work.Called && l.Code == work.OK:
 			p.good++
+			if l.Addr != "" {
+				p.last[l.Addr] = l.End
+			}
 		}
 	}
 }
@@ -92,9 +103,19 @@ func (p *process) await(d time.Duration, so func() bool) bool {
 func (p *process) must(what work.What) {
 	p.t.Helper()
 	if !p.await(patience, func() bool { return p.seen[what] > 0 }) {
-		said, _ := os.ReadFile(p.cmd.Stderr.(*os.File).Name())
+		said := p.said()
 		p.t.Fatalf("%s is not %s within %v; it has said:\n%s", p.name, what, patience, said[max(0, len(said)-2000):])
 	}
+}
+
+// said is what the process has written to its log.
+func (p *process) said() []byte {
+	p.t.Helper()
+	text, err := os.ReadFile(p.cmd.Stderr.(*os.File).Name())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return text
 }
 
 func (p *process) ended() bool {

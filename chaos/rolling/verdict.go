@@ -2,6 +2,7 @@ package rolling
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 type Verdict struct {
 	Calls    map[work.Kind]int
 	Failed   int                         // of all calls
+	By       map[string]Tally            // the calls of each caller
 	Worst    map[work.Kind]time.Duration // the longest call of each kind
 	After    time.Duration               // how long after a server's goodbye the last call reached it; 0 if none did
 	Restarts int
@@ -21,9 +23,15 @@ type Verdict struct {
 	Faults   []Fault       // what is wrong; none if the restarts harmed nobody
 }
 
+// Tally is how many calls a caller made.
+type Tally struct {
+	Calls  map[work.Kind]int
+	Failed int
+}
+
 // Fault is one thing that is wrong with a run.
 type Fault struct {
-	// Name is its kind: failed, late, after goodbye, untold, or ended; and few or idle, for a run that proves nothing.
+	// Name is its kind: failed, late, after goodbye, untold, or ended; and few, idle or clock, for a run that proves nothing.
 	Name string
 	Text string
 }
@@ -36,9 +44,11 @@ func (v Verdict) Has(name string) bool {
 }
 
 // All is how many calls there were.
-func (v Verdict) All() int {
+func (v Verdict) All() int { return sum(v.Calls) }
+
+func sum(calls map[work.Kind]int) int {
 	n := 0
-	for _, of := range v.Calls {
+	for _, of := range calls {
 		n += of
 	}
 	return n
@@ -46,7 +56,11 @@ func (v Verdict) All() int {
 
 // String is the verdict in figures, on one line.
 func (v Verdict) String() string {
-	text := fmt.Sprintf("%d restarts, %d calls, %d failed; at worst", v.Restarts, v.All(), v.Failed)
+	text := fmt.Sprintf("%d restarts, %d calls, %d failed", v.Restarts, v.All(), v.Failed)
+	for _, who := range slices.Sorted(maps.Keys(v.By)) {
+		text += fmt.Sprintf(", %d of %d by %s", v.By[who].Failed, sum(v.By[who].Calls), who)
+	}
+	text += "; at worst"
 	for _, k := range work.Kinds {
 		text += fmt.Sprintf(" %s %v (of %d),", k, brief(v.Worst[k]), v.Calls[k])
 	}

@@ -57,7 +57,10 @@ func (p *Programs) Rolling(name string) (string, error) {
 	return p.build("rolling-"+name, ".", "./rolling/"+name)
 }
 
-// build builds a program in a folder of this module, unless it was built already, and returns its path.
+// Rollcall is the program rollcall, of the module above this one.
+func (p *Programs) Rollcall() (string, error) { return p.build("rollcall", "..", "./cmd/rollcall") }
+
+// build builds a program in a folder relative to this module, unless it was built already, and returns its path.
 func (p *Programs) build(name, folder string, args ...string) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
