@@ -43,6 +43,8 @@ var requirements = map[string]string{
 	"github.com/envoyproxy/go-control-plane/envoy":                                "xDS: the messages of the protocol, with their own checks; grpc requires it anyway",
 	"github.com/cncf/xds/go":                                                      "xDS: a load-balancing policy by its name; the line above requires it anyway",
 	"github.com/envoyproxy/go-control-plane":                                      "the cache that benchmarks of xDS are run beside; only tests import it",
+	"github.com/miekg/dns":                                                        "DNS as tests ask for it, by a client that nobody here wrote; only tests import it",
+	"golang.org/x/net":                                                            "DNS by UDP: an answer leaves from the address that was asked; grpc requires it anyway",
 	"github.com/coreos/go-systemd/v22":                                            "systemd is told whether the server is up and answers; etcd requires it anyway",
 	"github.com/google/go-cmp":                                                    "readable differences in tests",
 	"github.com/rogpeppe/go-internal":                                             "testscript: the binary is tested by scripts",
