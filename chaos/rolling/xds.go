@@ -15,7 +15,7 @@ var announced = regexp.MustCompile(`(?m)^ +gRPC +(\S+)$`)
 func (r *run) startXds() {
 	r.t.Helper()
 	r.xds = launch(r.t, r.Dir, "xds", nil, r.Xds, "server", "--etcd", strings.Join(r.Cluster.Endpoints(), ","),
-		"--canary", "0", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+		"--canary", "0", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--dns-listen", "")
 	var told [][]byte
 	if !r.xds.await(patience, func() bool { told = announced.FindSubmatch(r.xds.said()); return told != nil }) {
 		r.t.Fatalf("the server of xDS is not up within %v; it has said:\n%s", patience, r.xds.said())

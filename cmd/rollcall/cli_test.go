@@ -20,6 +20,7 @@ func TestTheSameCommandsWorkWithAServerAndWithoutOne(t *testing.T) {
 				Deadline:            time.Now().Add(4 * time.Minute), // nothing takes that long: a command hangs
 				Setup: func(env *testscript.Env) error {
 					env.Values[stageKey{}] = &stage{t: env.T().(testing.TB), processes: map[string]*process{}}
+					env.Setenv(noDNS())
 					env.Setenv("WHERE", where)
 					return nil
 				},

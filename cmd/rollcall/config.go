@@ -45,7 +45,7 @@ func variableOf(name string) string {
 
 // emptyCounts reports whether a variable set to "" is a value, and not an absence.
 func emptyCounts(name string) bool {
-	return name == "prefix" || name == "grpc-listen" || name == "http-listen"
+	return name == "prefix" || name == "grpc-listen" || name == "http-listen" || name == "dns-listen"
 }
 
 // loadSettings fills the flags that were not given, and returns where each has its value from.

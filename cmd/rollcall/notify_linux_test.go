@@ -85,7 +85,7 @@ const alive = "WATCHDOG=1"
 func TestSystemdIsToldWhetherAServerIsUpAndAnswersAndStops(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	cmd := m.runs("server", "--client-url", "http://127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--http-listen", "", "--stop-timeout", "3s")
+	cmd := m.runs("server", "--client-url", "http://127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--http-listen", "", "--dns-listen", "", "--stop-timeout", "3s")
 	if diff := cmp.Diff("READY=1\nSTATUS=up", m.hears(patience)); diff != "" {
 		t.Fatalf("the first that systemd is told (-want +got):\n%s", diff)
 	}

@@ -34,6 +34,7 @@ func TestProgramsAreRunAsTheScriptsSay(t *testing.T) {
 		Deadline:            time.Now().Add(4 * time.Minute), // nothing takes that long: a command hangs
 		Setup: func(env *testscript.Env) error {
 			env.Values[stageKey{}] = &stage{t: env.T().(testing.TB), processes: map[string]*process{}}
+			env.Setenv(noDNS())
 			env.Setenv("SERVER", server)
 			return nil
 		},

@@ -54,6 +54,7 @@ func TestTheCommandsDoWhatTheScriptsSay(t *testing.T) {
 		Deadline:            time.Now().Add(4 * time.Minute), // nothing takes that long: a command hangs
 		Setup: func(env *testscript.Env) error {
 			env.Values[stageKey{}] = &stage{t: env.T().(testing.TB), processes: map[string]*process{}}
+			env.Setenv(noDNS())
 			env.Setenv("BIG", strings.Repeat("x", 17<<10))
 			return nil
 		},
@@ -269,8 +270,12 @@ func startProcess(ts *testscript.TestScript, name string, out *os.File, args []s
 	})
 }
 
+// noDNS is a variable that has servers serve no DNS, unless they are told to: its port is the machine's only one.
+func noDNS() (name, value string) { return "ROLLCALL_DNS_LISTEN", "" }
+
 func processEnv(ts *testscript.TestScript) []string {
-	var env []string
+	name, value := noDNS()
+	env := []string{name + "=" + value}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "ROLLCALL_SERVER", "ROLLCALL_TOKEN", "ROLLCALL_ETCD", "ROLLCALL_PREFIX"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)

@@ -42,6 +42,9 @@ type serverCommand struct {
 	peerTLS    server.Files
 
 	grpcListen, httpListen, pprofListen string
+	dnsListen, dnsDomain                string
+	dnsTTL, dnsMaxStale                 time.Duration
+	dnsRate                             int
 	tls                                 server.Files
 	authz, authzTokens                  string
 	hosts, origins                      list
@@ -56,12 +59,12 @@ type serverCommand struct {
 func newServerCommand() *cobra.Command {
 	c := &serverCommand{
 		history: server.DefaultHistory, quota: server.DefaultQuotaBytes, stopTimeout: server.DefaultStopTimeout, canary: server.DefaultCanary,
-		historyEvents: server.DefaultHistoryEvents, checks: true, state: stateNew,
+		historyEvents: server.DefaultHistoryEvents, dnsTTL: server.DefaultDNSTTL, dnsMaxStale: server.DefaultDNSMaxStale, checks: true, state: stateNew,
 	}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server with an etcd of its own, or on an existing one",
-		Long: `Run a server until it is interrupted: the registry over gRPC and HTTP, on an embedded etcd, or, with --etcd, on an existing
+		Long: `Run a server until it is interrupted: the registry over gRPC, xDS, HTTP and DNS, on an embedded etcd, or, with --etcd, on an existing
 cluster. Several servers with the same --cluster, each with a --name in it, make one cluster of their embedded etcds.
 
 The embedded etcd keeps its data in --data-dir, which one server at a time may use, and remembers every change for --history.
@@ -112,6 +115,11 @@ func (c *serverCommand) bind(cmd *cobra.Command) {
 
 	f.StringVar(&c.grpcListen, "grpc-listen", server.DefaultGRPCListen, "`address` of the API over gRPC, host:port; \"\" for none")
 	f.StringVar(&c.httpListen, "http-listen", server.DefaultHTTPListen, "`address` of the API over HTTP, host:port; \"\" for none")
+	f.StringVar(&c.dnsListen, "dns-listen", server.DefaultDNSListen, "`address` where names are answered by UDP and TCP, host:port; \"\" for none")
+	f.StringVar(&c.dnsDomain, "dns-domain", server.DefaultDNSDomain, "`domain` that those names end in")
+	f.Var((*lasting)(&c.dnsTTL), "dns-ttl", "how long those answers may be kept, in whole seconds; 0 means the default")
+	f.Var((*lasting)(&c.dnsMaxStale), "dns-max-stale", "how long names are answered from what was known last while etcd is away; 0 means the default")
+	f.IntVar(&c.dnsRate, "dns-rate", server.DefaultDNSRate, "how many answers a second one network gets by UDP; -1 is any number, 0 means the default")
 	f.StringVar(&c.pprofListen, "pprof-listen", "", "`address` of profiles over HTTP, host:port")
 	bindFiles(cmd, &c.tls, "tls", "of --grpc-listen and --http-listen")
 	f.StringVar(&c.authz, "authz", "", "`file` of rules: who may read, register, steer and administer what; without one everybody may do everything")
@@ -172,6 +180,7 @@ func (c *serverCommand) config(s settings) (server.Config, error) {
 		Name: c.name, Cluster: c.cluster, Join: c.state == stateExisting, PeerListen: c.peerListen, PeerTLS: c.peerTLS,
 		Prefix: c.prefix, SnapshotDir: c.snapshotDir,
 		GRPCListen: c.grpcListen, HTTPListen: c.httpListen, PprofListen: c.pprofListen, TLS: c.tls,
+		DNSListen: c.dnsListen, DNSDomain: c.dnsDomain, DNSTTL: c.dnsTTL, DNSMaxStale: c.dnsMaxStale, DNSRate: c.dnsRate,
 		Authz: c.authz, AuthzTokens: c.authzTokens,
 		Hosts: c.hosts, Origins: c.origins, MaxConnectionAge: c.age, StopTimeout: c.stopTimeout, Insecure: c.insecure,
 		Canary: c.canary, Advertise: c.advertise, HistoryEvents: c.historyEvents,
@@ -228,6 +237,7 @@ var configSettings = map[string]string{
 	"Name": "name", "Cluster": "cluster", "Join": "cluster-state", "PeerListen": "peer-listen",
 	"PeerTLS.Cert": "peer-cert", "PeerTLS.Key": "peer-key", "PeerTLS.CA": "peer-ca",
 	"GRPCListen": "grpc-listen", "HTTPListen": "http-listen", "PprofListen": "pprof-listen",
+	"DNSListen": "dns-listen", "DNSDomain": "dns-domain", "DNSTTL": "dns-ttl", "DNSMaxStale": "dns-max-stale", "DNSRate": "dns-rate",
 	"Authz": "authz", "AuthzTokens": "authz-tokens",
 	"TLS.Cert": "tls-cert", "TLS.Key": "tls-key", "TLS.CA": "tls-ca",
 	"Canary": "canary", "Advertise": "advertise", "HistoryEvents": "history-events",
@@ -272,7 +282,7 @@ func announce(w io.Writer, info server.Info) {
 		fmt.Fprintf(w, "  %-15s %s\n", "etcd endpoints", strings.Join(info.Endpoints, ", "))
 	}
 	fmt.Fprintf(w, "  %-15s %q\n", "prefix", info.Prefix)
-	for _, line := range []struct{ what, value string }{{"gRPC", info.GRPC}, {"HTTP", info.HTTP}, {"pprof", info.Pprof}} {
+	for _, line := range []struct{ what, value string }{{"gRPC", info.GRPC}, {"HTTP", info.HTTP}, {"DNS", info.DNS}, {"pprof", info.Pprof}} {
 		if line.value != "" {
 			fmt.Fprintf(w, "  %-15s %s\n", line.what, line.value)
 		}

@@ -40,7 +40,7 @@ func fullServer(t *testing.T) (endpoint string) {
 	running.Go(func() {
 		_ = run(ctx, []string{
 			"server", "--data-dir", filepath.Join(t.TempDir(), "data"), "--client-url", "http://" + endpoint,
-			"--quota", "16MiB", "--grpc-listen", "", "--http-listen", "",
+			"--quota", "16MiB", "--grpc-listen", "", "--http-listen", "", "--dns-listen", "",
 		}, strings.NewReader(""), io.Discard, io.Discard)
 	})
 	client, err := clientv3.New(rollcall.ClientConfig(endpoint))

@@ -21,7 +21,7 @@ func TestAProbeKnowsAServerByTheCertificateOfItsSettings(t *testing.T) {
 	addr := loopbackAddr(t)
 	settings := func(id etcdtest.Identity, ca string) string {
 		file := filepath.Join(t.TempDir(), "rollcall.yaml")
-		text := fmt.Sprintf("grpc-listen: %s\nhttp-listen: \"\"\nclient-url: http://127.0.0.1:0\ntls-cert: %s\ntls-key: %s\ntls-ca: %s\n", addr, id.CertFile, id.KeyFile, ca)
+		text := fmt.Sprintf("grpc-listen: %s\nhttp-listen: \"\"\ndns-listen: \"\"\nclient-url: http://127.0.0.1:0\ntls-cert: %s\ntls-key: %s\ntls-ca: %s\n", addr, id.CertFile, id.KeyFile, ca)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -192,6 +192,12 @@ func (g *Guard) Author(ctx context.Context) string {
 	return Anonymous
 }
 
+// AnonymousSight returns what somebody may read who does not say who he is.
+func (g *Guard) AnonymousSight() (sees func(service string) bool) {
+	_, sees = g.rules.Load().sight(Anonymous)
+	return sees
+}
+
 // Sight returns what the caller may read: which services, and a word that is the same for all that may read the same.
 func (g *Guard) Sight(ctx context.Context) (key string, sees func(service string) bool) {
 	c, ok := ctx.Value(callerKey{}).(*caller)

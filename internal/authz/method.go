@@ -43,6 +43,7 @@ var methods = map[string]method{
 	rollcallv1.OperationsService_GetStatus_FullMethodName:      {verb: admin},
 	rollcallv1.OperationsService_Diagnose_FullMethodName:       {verb: admin},
 	rollcallv1.OperationsService_ListXdsClients_FullMethodName: {verb: admin},
+	rollcallv1.OperationsService_ListWatchers_FullMethodName:   {verb: admin},
 
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": {verb: read, some: true},
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  {verb: read, some: true},

@@ -64,17 +64,18 @@ type API struct {
 	ending sync.Once
 	wg     sync.WaitGroup // of the hubs
 
-	mu     sync.Mutex     // taken before a hub's
-	closed bool           // no hubs are made any more
-	hubs   map[topic]*hub // with streams, or a moment ago
-	counts struct {       // see Stats
+	mu       sync.Mutex            // taken before a hub's
+	closed   bool                  // no hubs are made any more
+	hubs     map[topic]*hub        // with streams, or a moment ago
+	watchers map[*watcher]struct{} // their streams
+	counts   struct {              // see Stats
 		streams, encodings, bytes atomic.Int64
 	}
 }
 
 // New makes the API of a registry that was made with [rollcall.WithFollowAll]. The registry stays the caller's. Close the API before it.
 func New(reg *rollcall.Registry, cfg Config) *API {
-	a := &API{reg: reg, logger: cfg.Logger, author: cfg.Author, sight: cfg.Sight, hubs: map[topic]*hub{}}
+	a := &API{reg: reg, logger: cfg.Logger, author: cfg.Author, sight: cfg.Sight, hubs: map[topic]*hub{}, watchers: map[*watcher]struct{}{}}
 	if a.logger == nil {
 		a.logger = slog.New(slog.DiscardHandler)
 	}

@@ -12,7 +12,8 @@ import (
 // frame is a message as it goes over the wire. Any number of streams send the same one: its bytes are never changed, and never copied
 // before a connection writes them.
 type frame struct {
-	bytes mem.Buffer
+	bytes    mem.Buffer
+	revision int64 // up to which it tells
 }
 
 func newFrame(m proto.Message) (*frame, error) {
@@ -20,7 +21,7 @@ func newFrame(m proto.Message) (*frame, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w", m, err)
 	}
-	return &frame{mem.SliceBuffer(bytes)}, nil
+	return &frame{mem.SliceBuffer(bytes), revisionOf(m)}, nil
 }
 
 // Encoded returns the bytes.

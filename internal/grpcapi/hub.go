@@ -193,7 +193,7 @@ func (h *hub) known(ctx context.Context) error {
 }
 
 // serve tells a stream, whose client has the state number have, of everything from there on.
-func (h *hub) serve(stream grpc.ServerStream, have uint64) error {
+func (h *hub) serve(stream grpc.ServerStream, w *watcher, have uint64) error {
 	ctx := stream.Context()
 	for {
 		f, seq, wait, err := h.after(have)
@@ -204,7 +204,7 @@ func (h *hub) serve(stream grpc.ServerStream, have uint64) error {
 			if h.api.ctx.Err() != nil {
 				return errStopping
 			}
-			if err := stream.SendMsg(f); err != nil {
+			if err := w.send(stream, f, seq); err != nil {
 				return err
 			}
 			have = seq

@@ -30,7 +30,9 @@ func (d *discovery) WatchServices(req *rollcallv1.WatchServicesRequest, stream g
 	if err := h.known(stream.Context()); err != nil {
 		return err
 	}
-	return h.serve(stream, 0)
+	w := h.newWatcher(stream.Context())
+	defer w.end()
+	return h.serve(stream, w, 0)
 }
 
 // services tells of all services whose names begin with a prefix, and that its streams may be told of.

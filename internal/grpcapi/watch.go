@@ -34,16 +34,18 @@ func (d *discovery) Watch(req *rollcallv1.WatchRequest, stream grpc.ServerStream
 		return err
 	}
 	defer h.leave()
-	have, err := h.resume(stream, req)
+	w := h.newWatcher(stream.Context())
+	defer w.end()
+	have, err := h.resume(stream, w, req)
 	if err != nil {
 		return err
 	}
-	return h.serve(stream, have)
+	return h.serve(stream, w, have)
 }
 
 // resume sends a stream that was told something before what it takes to go on from there, and returns the number of the state that its
 // client has then; 0 for one that begins.
-func (h *hub) resume(stream grpc.ServerStream, req *rollcallv1.WatchRequest) (uint64, error) {
+func (h *hub) resume(stream grpc.ServerStream, w *watcher, req *rollcallv1.WatchRequest) (uint64, error) {
 	if err := h.known(stream.Context()); err != nil || req.GetRevision() == 0 {
 		return 0, err
 	}
@@ -65,7 +67,7 @@ func (h *hub) resume(stream grpc.ServerStream, req *rollcallv1.WatchRequest) (ui
 	if err != nil {
 		return 0, err
 	}
-	return seq, stream.SendMsg(f)
+	return seq, w.send(stream, f, seq)
 }
 
 // catchUp has a hub know of a revision that a client has from elsewhere: another server was faster, or counts another service's changes.

@@ -211,7 +211,7 @@ func httpRoutes(t *testing.T) []webRoute {
 			switch {
 			case path == "/v1/history" || path == "/v1/history/watch" || path == "/v1/diff":
 				r.verb = "list"
-			case path == "/v1/status" || path == "/v1/doctor" || path == "/v1/xds/clients": // for admins
+			case path == "/v1/status" || path == "/v1/doctor" || path == "/v1/xds/clients" || path == "/v1/watchers": // for admins
 			case path == "/v1/services" || path == "/v1/watch" || path == "/v1/prometheus/http_sd":
 				r.verb = "list"
 			case path == "/v1/revision/{revision}":

@@ -61,7 +61,7 @@ func serveProcess(t *testing.T, etcd *etcdtest.Server) *serverProcess {
 func serveProcessWith(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
 	s := &serverProcess{t: t, grpc: freeAddr(t), http: freeAddr(t), log: filepath.Join(t.TempDir(), "log")}
-	s.args = append([]string{"server", "--canary", "0", "--grpc-listen", s.grpc, "--http-listen", s.http}, args...)
+	s.args = append([]string{"server", "--canary", "0", "--grpc-listen", s.grpc, "--http-listen", s.http, "--dns-listen", ""}, args...)
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {

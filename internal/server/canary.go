@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,8 +74,16 @@ func (c Config) advertised(d *doors) (rollcall.Instance, error) {
 		addr, err = reachable(d.http.Addr())
 		i.Addrs = map[string]string{"http": addr}
 	}
+	if d.dns.tcp != nil && err == nil {
+		var addr string
+		addr, err = reachable(d.dns.tcp.Addr())
+		if i.Addrs == nil {
+			i.Addrs = map[string]string{}
+		}
+		i.Addrs["dns"] = addr
+	}
 	if i.Addr == "" {
-		i.Addr = i.Addrs["http"]
+		i.Addr = cmp.Or(i.Addrs["http"], i.Addrs["dns"])
 	}
 	if c.Name == "" {
 		i.ID = i.Addr

@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/rollcall-io/rollcall/internal/grpcapi"
 )
 
 // What a Config that names nothing gets, what the command line puts in its place, and the limits of what it may name.
@@ -22,6 +24,11 @@ const (
 	DefaultHTTPListen  = "127.0.0.1:7052"
 	DefaultStopTimeout = 10 * time.Second
 	DefaultCanary      = 10 * time.Second // the command line's
+	DefaultDNSListen   = "127.0.0.1:7053"
+	DefaultDNSDomain   = "rollcall."
+	DefaultDNSTTL      = 5 * time.Second
+	DefaultDNSMaxStale = time.Hour
+	DefaultDNSRate     = 1000
 
 	DefaultHistoryEvents = 100_000
 
@@ -94,6 +101,23 @@ type Config struct {
 	// GRPCListen and HTTPListen are where the API is served, host:port, with port 0 on a free port; "" serves none.
 	GRPCListen, HTTPListen string
 
+	// DNSListen is where names are answered, by UDP and TCP, host:port, with port 0 on a free port; "" answers none. DNS asks nobody who he is:
+	// with Authz it tells what the rules let everybody read.
+	DNSListen string
+
+	// DNSDomain is what the names end in, DefaultDNSDomain if it is "".
+	DNSDomain string
+
+	// DNSTTL is how long answers may be kept, in whole seconds from one up to a day, DefaultDNSTTL if it is 0.
+	DNSTTL time.Duration
+
+	// DNSMaxStale is how long answers are given from what was known last while etcd is away; after that there is none. 0
+	// means DefaultDNSMaxStale.
+	DNSMaxStale time.Duration
+
+	// DNSRate is how many answers a second by UDP one network (a /24, or a /56 of IPv6) gets; -1 is any number, 0 means DefaultDNSRate.
+	DNSRate int
+
 	// PprofListen is where profiles are to be had by HTTP, host:port; they tell much, and cost something. "" serves none.
 	PprofListen string
 
@@ -102,7 +126,7 @@ type Config struct {
 	TLS Files
 
 	// Insecure allows what listens where other machines reach it without asking them who they are: ClientURL, GRPCListen,
-	// HTTPListen and PprofListen, not the cluster's peers.
+	// HTTPListen, DNSListen and PprofListen, not the cluster's peers.
 	Insecure bool
 
 	// Hosts are the names, without ports, under which HTTP may be asked for, beside localhost and addresses. Without any, a listener
@@ -174,6 +198,19 @@ type Guard struct {
 	Admit func(r *http.Request, page string) error
 }
 
+// metadata is what a call is told of the request that it is made for.
+func (g Guard) metadata(r *http.Request) metadata.MD {
+	md := metadata.MD{}
+	if g.Metadata != nil {
+		md = g.Metadata(r)
+	}
+	md.Set(grpcapi.ForAddress, r.RemoteAddr)
+	if agent := r.UserAgent(); agent != "" {
+		md.Set(grpcapi.ForAgent, agent)
+	}
+	return md
+}
+
 // withDefaults returns c with what it leaves out filled in.
 func (c Config) withDefaults() Config {
 	c.DataDir = cmp.Or(c.DataDir, DefaultDataDir)
@@ -182,6 +219,10 @@ func (c Config) withDefaults() Config {
 	c.QuotaBytes = cmp.Or(c.QuotaBytes, DefaultQuotaBytes)
 	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
 	c.HistoryEvents = cmp.Or(c.HistoryEvents, DefaultHistoryEvents)
+	c.DNSDomain = cmp.Or(c.DNSDomain, DefaultDNSDomain)
+	c.DNSTTL = cmp.Or(c.DNSTTL, DefaultDNSTTL)
+	c.DNSMaxStale = cmp.Or(c.DNSMaxStale, DefaultDNSMaxStale)
+	c.DNSRate = cmp.Or(c.DNSRate, DefaultDNSRate)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -189,4 +230,4 @@ func (c Config) withDefaults() Config {
 }
 
 // serves reports whether there is anything to serve beside etcd.
-func (c Config) serves() bool { return c.GRPCListen != "" || c.HTTPListen != "" }
+func (c Config) serves() bool { return c.GRPCListen != "" || c.HTTPListen != "" || c.DNSListen != "" }

@@ -8,7 +8,8 @@ import (
 // doors are the addresses where the front is entered, taken before anything else is begun.
 type doors struct {
 	grpc, http, pprof net.Listener // nil for those that are not wanted
-	secure            bool         // gRPC and HTTP by TLS
+	dns               dnsDoor
+	secure            bool // gRPC and HTTP by TLS
 }
 
 func openDoors(ctx context.Context, cfg Config) (*doors, error) {
@@ -30,6 +31,13 @@ func openDoors(ctx context.Context, cfg Config) (*doors, error) {
 			return nil, &PortError{Addr: door.addr, Flag: door.flag + " host:port", Err: err}
 		}
 		*door.l = l
+	}
+	if cfg.DNSListen != "" {
+		var err error
+		if d.dns, err = openDNSDoor(ctx, cfg.DNSListen); err != nil {
+			d.close()
+			return nil, &PortError{Addr: cfg.DNSListen, Flag: "--dns-listen host:port", Err: err}
+		}
 	}
 	return d, nil
 }
@@ -54,6 +62,7 @@ func (d *doors) close() {
 			_ = l.Close()
 		}
 	}
+	d.dns.close()
 }
 
 // info adds the doors, with their real ports.
@@ -71,5 +80,6 @@ func (d *doors) info(i Info) Info {
 	if d.pprof != nil {
 		i.Pprof = "http://" + d.pprof.Addr().String() + "/debug/pprof/"
 	}
+	i.DNS = d.dns.addr()
 	return i
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/authz"
+	"github.com/rollcall-io/rollcall/internal/dns"
 	"github.com/rollcall-io/rollcall/internal/grpcapi"
 	"github.com/rollcall-io/rollcall/internal/httpapi"
 	"github.com/rollcall-io/rollcall/internal/xds"
@@ -35,6 +36,7 @@ type front struct {
 	doctor   *consulting
 	api      *grpcapi.API
 	xds      *xds.Server
+	dns      *dns.Server // nil: none
 	leaving  *leaving
 	traces   *traces // nil: none
 	health   *health.Server
@@ -74,6 +76,9 @@ func openFront(cfg Config, etcd store, d *doors) (*front, error) {
 			}
 			return f.http.Serve(f.guarded(d.http))
 		})
+	}
+	if d.dns.tcp != nil {
+		f.serve("DNS", func() error { return f.dns.Serve(d.dns.udp, d.dns.tcp) })
 	}
 	if d.pprof != nil {
 		f.pprof = newPprof(f.cfg)
@@ -118,6 +123,9 @@ func (f *front) build(d *doors) error {
 	pipe := bufconn.Listen(pipeSize)
 	f.serve("HTTP's own calls", func() error { return f.inner.Serve(pipe) })
 	if f.conn, err = dialInside(pipe); err != nil {
+		return err
+	}
+	if err := f.buildDNS(d.dns); err != nil {
 		return err
 	}
 	return f.buildHTTP(certs, calls)
@@ -211,7 +219,7 @@ func (f *front) newGRPC(opts ...grpc.ServerOption) *grpc.Server {
 func (f *front) buildHTTP(certs *certificates, calls calls) error {
 	var err error
 	f.web, err = httpapi.New(httpapi.Config{
-		Conn: f.conn, Metadata: f.cfg.Guard.Metadata, Admit: f.cfg.Guard.Admit, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
+		Conn: f.conn, Metadata: f.cfg.Guard.metadata, Admit: f.cfg.Guard.Admit, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
 		Gatherers: gatherers(f, append(f.duties.collectors(), calls)...), Hosts: f.cfg.Hosts, Origins: f.cfg.Origins, MaxWatches: maxStreams, Logger: f.cfg.Logger,
 	})
 	if err != nil {

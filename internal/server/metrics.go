@@ -51,6 +51,9 @@ func gatherers(f *front, more ...prometheus.Collector) []prometheus.Gatherer {
 		counter("rollcall_watch_encodings_total", "Messages that were encoded for watch streams; each goes to any number of them.", func() int64 { return f.api.Stats().Encodings }),
 		counter("rollcall_watch_encoded_bytes_total", "Bytes in those messages.", func() int64 { return f.api.Stats().Bytes }),
 	)
+	if f.dns != nil {
+		own.MustRegister(newDNSCollector(f.dns.Stats))
+	}
 	// One after the other: of gRPC servers there are two, ours and etcd's, whose series go into the same families.
 	return []prometheus.Gatherer{prometheus.Gatherers{own, prometheus.DefaultGatherer}}
 }

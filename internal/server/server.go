@@ -24,6 +24,7 @@ type Info struct {
 
 	GRPC  string // where the API is served over gRPC, host:port, its port the real one; "" when it is not
 	HTTP  string // the same over HTTP, as a URL
+	DNS   string // where names are answered, by UDP and TCP, host:port; "" when they are not
 	Pprof string // where profiles are, as a URL
 }
 

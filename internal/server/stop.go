@@ -28,6 +28,9 @@ func (f *front) stop() {
 		finish(ctx, f.outer) // connections are told to go (GOAWAY), and then their streams
 	})
 	f.leaving.begin()
+	if f.dns != nil {
+		wg.Go(func() { _ = f.dns.Stop(ctx) })
+	}
 	f.awaitStreams(ctx, served)
 	if f.api != nil {
 		f.api.EndStreams() // those that are left

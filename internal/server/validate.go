@@ -136,6 +136,7 @@ func (c Config) validateListeners() []error {
 	}
 	asks := c.TLS.Cert != "" && (c.TLS.CA != "" || c.Authz != "")
 	errs = append(errs, c.validateListen("GRPCListen", c.GRPCListen, asks), c.validateListen("HTTPListen", c.HTTPListen, asks), c.validateListen("PprofListen", c.PprofListen, false))
+	errs = append(errs, c.validateDNS()...)
 	if c.MaxConnectionAge != 0 && c.MaxConnectionAge < minAge {
 		errs = append(errs, invalid("MaxConnectionAge", c.MaxConnectionAge, fmt.Sprintf("an age is 0 (without end) or at least %v", minAge)))
 	}
@@ -171,8 +172,25 @@ func (c Config) validateListen(field, addr string, asks bool) error {
 		return invalid(field, strconv.Quote(addr), `the host to listen on is an IP address or "localhost"`)
 	case !within && !asks && !c.Insecure && field == "PprofListen":
 		return invalid(field, strconv.Quote(addr), "profiles are for this machine only, such as at 127.0.0.1:6060, unless it is told otherwise (--insecure)")
+	case !within && !asks && !c.Insecure && field == "DNSListen":
+		return invalid(field, strconv.Quote(addr), "DNS asks nobody who he is: it listens on loopback only, such as 127.0.0.1, unless there are rules of what everybody may read (--authz), or it is told otherwise (--insecure)")
 	case !within && !asks && !c.Insecure:
 		return invalid(field, strconv.Quote(addr), "a server that asks nobody who he is listens on loopback only, such as 127.0.0.1, unless it wants certificates (--tls-cert, --tls-key, --tls-ca), has rules (--authz, with --tls-cert and --tls-key), or is told otherwise (--insecure)")
 	}
 	return nil
+}
+
+// validateDNS asks who knows the rules.
+func (c Config) validateDNS() []error {
+	errs := []error{c.validateListen("DNSListen", c.DNSListen, c.Authz != "")}
+	var wrong interface{ Unwrap() []error }
+	if !errors.As(c.dns().Validate(), &wrong) {
+		return errs
+	}
+	for _, err := range wrong.Unwrap() {
+		if e, ok := errors.AsType[*rollcall.InvalidError](err); ok {
+			errs = append(errs, invalid("DNS"+e.Field, e.Value, e.Rule))
+		}
+	}
+	return errs
 }

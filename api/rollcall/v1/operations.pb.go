@@ -1438,6 +1438,216 @@ func (x *XdsRefusal) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// ListWatchersRequest selects watches.
+type ListWatchersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those that are told of this service, those of everything among them; "": all.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWatchersRequest) Reset() {
+	*x = ListWatchersRequest{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWatchersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWatchersRequest) ProtoMessage() {}
+
+func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
+func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListWatchersRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// ListWatchersResponse is who watches.
+type ListWatchersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by what is watched, and then by since when.
+	Watchers      []*Watcher `protobuf:"bytes,1,rep,name=watchers,proto3" json:"watchers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWatchersResponse) Reset() {
+	*x = ListWatchersResponse{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWatchersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWatchersResponse) ProtoMessage() {}
+
+func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
+func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListWatchersResponse) GetWatchers() []*Watcher {
+	if x != nil {
+		return x.Watchers
+	}
+	return nil
+}
+
+// Watcher is one watch.
+type Watcher struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose the call is; "" when that is not known.
+	Author string `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`
+	// Where it comes from, host:port.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The program, as it calls itself.
+	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The service that is watched; "" for a watch of services.
+	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	// It watches services: all whose names begin with `prefix`.
+	Everything bool `protobuf:"varint,5,opt,name=everything,proto3" json:"everything,omitempty"`
+	// See everything.
+	Prefix string `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Since when.
+	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// Up to which revision it was told; 0 for nothing yet. A service that does not change has nothing to tell, whatever etcd's revision.
+	Revision int64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	// It was told all that there is to tell.
+	Current       bool `protobuf:"varint,9,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watcher) Reset() {
+	*x = Watcher{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watcher) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watcher) ProtoMessage() {}
+
+func (x *Watcher) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watcher.ProtoReflect.Descriptor instead.
+func (*Watcher) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Watcher) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Watcher) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Watcher) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *Watcher) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Watcher) GetEverything() bool {
+	if x != nil {
+		return x.Everything
+	}
+	return false
+}
+
+func (x *Watcher) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Watcher) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Watcher) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Watcher) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
 var File_rollcall_v1_operations_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_operations_proto_rawDesc = "" +
@@ -1555,13 +1765,30 @@ const file_rollcall_v1_operations_proto_rawDesc = "" +
 	"XdsRefusal\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xc4\x02\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"/\n" +
+	"\x13ListWatchersRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"H\n" +
+	"\x14ListWatchersResponse\x120\n" +
+	"\bwatchers\x18\x01 \x03(\v2\x14.rollcall.v1.WatcherR\bwatchers\"\x8b\x02\n" +
+	"\aWatcher\x12\x16\n" +
+	"\x06author\x18\x01 \x01(\tR\x06author\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05agent\x18\x03 \x01(\tR\x05agent\x12\x18\n" +
+	"\aservice\x18\x04 \x01(\tR\aservice\x12\x1e\n" +
+	"\n" +
+	"everything\x18\x05 \x01(\bR\n" +
+	"everything\x12\x16\n" +
+	"\x06prefix\x18\x06 \x01(\tR\x06prefix\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
+	"\brevision\x18\b \x01(\x03R\brevision\x12\x18\n" +
+	"\acurrent\x18\t \x01(\bR\acurrent2\xaf\x03\n" +
 	"\x11OperationsService\x12^\n" +
 	"\tGetStatus\x12\x1d.rollcall.v1.GetStatusRequest\x1a\x1e.rollcall.v1.GetStatusResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/status\x12[\n" +
 	"\bDiagnose\x12\x1c.rollcall.v1.DiagnoseRequest\x1a\x1d.rollcall.v1.DiagnoseResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/doctor\x12r\n" +
-	"\x0eListXdsClients\x12\".rollcall.v1.ListXdsClientsRequest\x1a#.rollcall.v1.ListXdsClientsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/xds/clientsB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
+	"\x0eListXdsClients\x12\".rollcall.v1.ListXdsClientsRequest\x1a#.rollcall.v1.ListXdsClientsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/xds/clients\x12i\n" +
+	"\fListWatchers\x12 .rollcall.v1.ListWatchersRequest\x1a!.rollcall.v1.ListWatchersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/watchersB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
 
 var (
 	file_rollcall_v1_operations_proto_rawDescOnce sync.Once
@@ -1576,7 +1803,7 @@ func file_rollcall_v1_operations_proto_rawDescGZIP() []byte {
 }
 
 var file_rollcall_v1_operations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rollcall_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_rollcall_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_rollcall_v1_operations_proto_goTypes = []any{
 	(Finding_Severity)(0),          // 0: rollcall.v1.Finding.Severity
 	(Examination_Outcome)(0),       // 1: rollcall.v1.Examination.Outcome
@@ -1596,48 +1823,55 @@ var file_rollcall_v1_operations_proto_goTypes = []any{
 	(*XdsClient)(nil),              // 15: rollcall.v1.XdsClient
 	(*XdsWatched)(nil),             // 16: rollcall.v1.XdsWatched
 	(*XdsRefusal)(nil),             // 17: rollcall.v1.XdsRefusal
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
-	(*Staleness)(nil),              // 19: rollcall.v1.Staleness
-	(*HistoryBegin)(nil),           // 20: rollcall.v1.HistoryBegin
-	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
+	(*ListWatchersRequest)(nil),    // 18: rollcall.v1.ListWatchersRequest
+	(*ListWatchersResponse)(nil),   // 19: rollcall.v1.ListWatchersResponse
+	(*Watcher)(nil),                // 20: rollcall.v1.Watcher
+	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
+	(*Staleness)(nil),              // 22: rollcall.v1.Staleness
+	(*HistoryBegin)(nil),           // 23: rollcall.v1.HistoryBegin
+	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
 }
 var file_rollcall_v1_operations_proto_depIdxs = []int32{
-	18, // 0: rollcall.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	19, // 1: rollcall.v1.GetStatusResponse.stale:type_name -> rollcall.v1.Staleness
+	21, // 0: rollcall.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	22, // 1: rollcall.v1.GetStatusResponse.stale:type_name -> rollcall.v1.Staleness
 	5,  // 2: rollcall.v1.GetStatusResponse.etcd:type_name -> rollcall.v1.EtcdStatus
 	4,  // 3: rollcall.v1.GetStatusResponse.counts:type_name -> rollcall.v1.Counts
 	7,  // 4: rollcall.v1.GetStatusResponse.servers:type_name -> rollcall.v1.ServerStatus
 	8,  // 5: rollcall.v1.GetStatusResponse.propagation:type_name -> rollcall.v1.Propagation
-	20, // 6: rollcall.v1.GetStatusResponse.history:type_name -> rollcall.v1.HistoryBegin
+	23, // 6: rollcall.v1.GetStatusResponse.history:type_name -> rollcall.v1.HistoryBegin
 	6,  // 7: rollcall.v1.EtcdStatus.members:type_name -> rollcall.v1.EtcdMember
-	21, // 8: rollcall.v1.EtcdMember.took:type_name -> google.protobuf.Duration
-	18, // 9: rollcall.v1.ServerStatus.since:type_name -> google.protobuf.Timestamp
-	21, // 10: rollcall.v1.Propagation.median:type_name -> google.protobuf.Duration
-	21, // 11: rollcall.v1.Propagation.p99:type_name -> google.protobuf.Duration
-	21, // 12: rollcall.v1.Propagation.last:type_name -> google.protobuf.Duration
-	18, // 13: rollcall.v1.Propagation.at:type_name -> google.protobuf.Timestamp
+	24, // 8: rollcall.v1.EtcdMember.took:type_name -> google.protobuf.Duration
+	21, // 9: rollcall.v1.ServerStatus.since:type_name -> google.protobuf.Timestamp
+	24, // 10: rollcall.v1.Propagation.median:type_name -> google.protobuf.Duration
+	24, // 11: rollcall.v1.Propagation.p99:type_name -> google.protobuf.Duration
+	24, // 12: rollcall.v1.Propagation.last:type_name -> google.protobuf.Duration
+	21, // 13: rollcall.v1.Propagation.at:type_name -> google.protobuf.Timestamp
 	11, // 14: rollcall.v1.DiagnoseResponse.findings:type_name -> rollcall.v1.Finding
 	12, // 15: rollcall.v1.DiagnoseResponse.examinations:type_name -> rollcall.v1.Examination
-	18, // 16: rollcall.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
+	21, // 16: rollcall.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 17: rollcall.v1.Finding.severity:type_name -> rollcall.v1.Finding.Severity
 	1,  // 18: rollcall.v1.Examination.outcome:type_name -> rollcall.v1.Examination.Outcome
-	21, // 19: rollcall.v1.Examination.took:type_name -> google.protobuf.Duration
+	24, // 19: rollcall.v1.Examination.took:type_name -> google.protobuf.Duration
 	15, // 20: rollcall.v1.ListXdsClientsResponse.clients:type_name -> rollcall.v1.XdsClient
-	18, // 21: rollcall.v1.XdsClient.since:type_name -> google.protobuf.Timestamp
+	21, // 21: rollcall.v1.XdsClient.since:type_name -> google.protobuf.Timestamp
 	16, // 22: rollcall.v1.XdsClient.types:type_name -> rollcall.v1.XdsWatched
 	17, // 23: rollcall.v1.XdsWatched.refusal:type_name -> rollcall.v1.XdsRefusal
-	18, // 24: rollcall.v1.XdsRefusal.time:type_name -> google.protobuf.Timestamp
-	2,  // 25: rollcall.v1.OperationsService.GetStatus:input_type -> rollcall.v1.GetStatusRequest
-	9,  // 26: rollcall.v1.OperationsService.Diagnose:input_type -> rollcall.v1.DiagnoseRequest
-	13, // 27: rollcall.v1.OperationsService.ListXdsClients:input_type -> rollcall.v1.ListXdsClientsRequest
-	3,  // 28: rollcall.v1.OperationsService.GetStatus:output_type -> rollcall.v1.GetStatusResponse
-	10, // 29: rollcall.v1.OperationsService.Diagnose:output_type -> rollcall.v1.DiagnoseResponse
-	14, // 30: rollcall.v1.OperationsService.ListXdsClients:output_type -> rollcall.v1.ListXdsClientsResponse
-	28, // [28:31] is the sub-list for method output_type
-	25, // [25:28] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	21, // 24: rollcall.v1.XdsRefusal.time:type_name -> google.protobuf.Timestamp
+	20, // 25: rollcall.v1.ListWatchersResponse.watchers:type_name -> rollcall.v1.Watcher
+	21, // 26: rollcall.v1.Watcher.since:type_name -> google.protobuf.Timestamp
+	2,  // 27: rollcall.v1.OperationsService.GetStatus:input_type -> rollcall.v1.GetStatusRequest
+	9,  // 28: rollcall.v1.OperationsService.Diagnose:input_type -> rollcall.v1.DiagnoseRequest
+	13, // 29: rollcall.v1.OperationsService.ListXdsClients:input_type -> rollcall.v1.ListXdsClientsRequest
+	18, // 30: rollcall.v1.OperationsService.ListWatchers:input_type -> rollcall.v1.ListWatchersRequest
+	3,  // 31: rollcall.v1.OperationsService.GetStatus:output_type -> rollcall.v1.GetStatusResponse
+	10, // 32: rollcall.v1.OperationsService.Diagnose:output_type -> rollcall.v1.DiagnoseResponse
+	14, // 33: rollcall.v1.OperationsService.ListXdsClients:output_type -> rollcall.v1.ListXdsClientsResponse
+	19, // 34: rollcall.v1.OperationsService.ListWatchers:output_type -> rollcall.v1.ListWatchersResponse
+	31, // [31:35] is the sub-list for method output_type
+	27, // [27:31] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_operations_proto_init() }
@@ -1653,7 +1887,7 @@ func file_rollcall_v1_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_operations_proto_rawDesc), len(file_rollcall_v1_operations_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	OperationsService_GetStatus_FullMethodName      = "/rollcall.v1.OperationsService/GetStatus"
 	OperationsService_Diagnose_FullMethodName       = "/rollcall.v1.OperationsService/Diagnose"
 	OperationsService_ListXdsClients_FullMethodName = "/rollcall.v1.OperationsService/ListXdsClients"
+	OperationsService_ListWatchers_FullMethodName   = "/rollcall.v1.OperationsService/ListWatchers"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -40,6 +41,9 @@ type OperationsServiceClient interface {
 	// ListXdsClients lists the xDS clients that this server has: who they are, what they watch, what they have acknowledged and what they
 	// refused.
 	ListXdsClients(ctx context.Context, in *ListXdsClientsRequest, opts ...grpc.CallOption) (*ListXdsClientsResponse, error)
+	// ListWatchers lists the watches of the API that this server has open, by gRPC and by HTTP: whose they are, of what, and up to which revision
+	// they were told.
+	ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error)
 }
 
 type operationsServiceClient struct {
@@ -80,6 +84,16 @@ func (c *operationsServiceClient) ListXdsClients(ctx context.Context, in *ListXd
 	return out, nil
 }
 
+func (c *operationsServiceClient) ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWatchersResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListWatchers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OperationsServiceServer is the server API for OperationsService service.
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
@@ -94,6 +108,9 @@ type OperationsServiceServer interface {
 	// ListXdsClients lists the xDS clients that this server has: who they are, what they watch, what they have acknowledged and what they
 	// refused.
 	ListXdsClients(context.Context, *ListXdsClientsRequest) (*ListXdsClientsResponse, error)
+	// ListWatchers lists the watches of the API that this server has open, by gRPC and by HTTP: whose they are, of what, and up to which revision
+	// they were told.
+	ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
 }
 
@@ -112,6 +129,9 @@ func (UnimplementedOperationsServiceServer) Diagnose(context.Context, *DiagnoseR
 }
 func (UnimplementedOperationsServiceServer) ListXdsClients(context.Context, *ListXdsClientsRequest) (*ListXdsClientsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListXdsClients not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWatchers not implemented")
 }
 func (UnimplementedOperationsServiceServer) mustEmbedUnimplementedOperationsServiceServer() {}
 func (UnimplementedOperationsServiceServer) testEmbeddedByValue()                           {}
@@ -188,6 +208,24 @@ func _OperationsService_ListXdsClients_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_ListWatchers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWatchersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListWatchers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListWatchers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListWatchers(ctx, req.(*ListWatchersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OperationsService_ServiceDesc is the grpc.ServiceDesc for OperationsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +244,10 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListXdsClients",
 			Handler:    _OperationsService_ListXdsClients_Handler,
+		},
+		{
+			MethodName: "ListWatchers",
+			Handler:    _OperationsService_ListWatchers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
