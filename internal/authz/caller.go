@@ -192,6 +192,21 @@ func (g *Guard) Author(ctx context.Context) string {
 	return Anonymous
 }
 
+// Verbs returns what the caller may do with a service, or with "" with any at all. Where what he registers has to be does not matter here.
+func (g *Guard) Verbs(ctx context.Context, service string) []string {
+	c, ok := ctx.Value(callerKey{}).(*caller)
+	if !ok {
+		return nil
+	}
+	var may []string
+	for _, v := range verbs {
+		if g.rules.Load().decide(c, ask{verb: v, some: service == "", service: service}).allowed {
+			may = append(may, string(v))
+		}
+	}
+	return may
+}
+
 // AnonymousSight returns what somebody may read who does not say who he is.
 func (g *Guard) AnonymousSight() (sees func(service string) bool) {
 	_, sees = g.rules.Load().sight(Anonymous)

@@ -44,6 +44,7 @@ var methods = map[string]method{
 	rollcallv1.OperationsService_Diagnose_FullMethodName:       {verb: admin},
 	rollcallv1.OperationsService_ListXdsClients_FullMethodName: {verb: admin},
 	rollcallv1.OperationsService_ListWatchers_FullMethodName:   {verb: admin},
+	rollcallv1.OperationsService_GetCaller_FullMethodName:      {verb: known},
 
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": {verb: read, some: true},
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  {verb: read, some: true},
@@ -58,6 +59,7 @@ var methods = map[string]method{
 // pages are what HTTP serves without a call: by pattern, as the router has it. One that is missing nobody may have. The others are decided
 // on by the calls that they make.
 var pages = map[string]method{
+	"/":             {open: true}, // what it shows comes by calls
 	"/livez":        {open: true},
 	"/healthz":      {open: true},
 	"/readyz":       {open: true},

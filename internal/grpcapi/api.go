@@ -41,6 +41,10 @@ type Config struct {
 	// leave the others out. Nil: everything.
 	Sight func(context.Context) (key string, sees func(service string) bool)
 
+	// Verbs returns what a caller may do with a service, or with "" with any at all: of "read", "register", "steer" and "admin". Nil:
+	// everybody may do everything.
+	Verbs func(ctx context.Context, service string) []string
+
 	// History is for the HistoryService; nil: there is none. It stays the caller's.
 	History *history.History
 
@@ -54,6 +58,8 @@ type API struct {
 	logger *slog.Logger
 	author func(context.Context) string
 	sight  func(context.Context) (key string, sees func(service string) bool)
+
+	verbs  func(ctx context.Context, service string) []string
 
 	registration *registration
 	operations   *operations
@@ -84,6 +90,9 @@ func New(reg *rollcall.Registry, cfg Config) *API {
 	}
 	if a.sight == nil {
 		a.sight = func(context.Context) (string, func(string) bool) { return "", func(string) bool { return true } }
+	}
+	if a.verbs = cfg.Verbs; a.verbs == nil {
+		a.verbs = func(context.Context, string) []string { return []string{"read", "register", "steer", "admin"} }
 	}
 	a.registration = newRegistration(reg, a.logger)
 	a.events = &events{api: a, kept: cfg.History}

@@ -85,6 +85,16 @@ func (o *operations) GetStatus(ctx context.Context, _ *rollcallv1.GetStatusReque
 	return resp, nil
 }
 
+// GetCaller implements rollcall.v1.
+func (o *operations) GetCaller(ctx context.Context, req *rollcallv1.GetCallerRequest) (*rollcallv1.GetCallerResponse, error) {
+	if req.GetService() != "" {
+		if err := o.api.reg.Validate(req.GetService(), nil); err != nil {
+			return nil, err
+		}
+	}
+	return &rollcallv1.GetCallerResponse{Name: message.Text(o.api.author(ctx)), Verbs: o.api.verbs(ctx, req.GetService())}, nil
+}
+
 // etcd asks etcd's members how they are.
 func (o *operations) etcd(ctx context.Context) *rollcallv1.EtcdStatus {
 	if o.facts.Patient == nil {

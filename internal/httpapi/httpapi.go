@@ -35,6 +35,9 @@ type Config struct {
 	// with the status of a refusal. By default everybody gets everything.
 	Admit func(r *http.Request, page string) error
 
+	// Page serves people: what is asked for that is neither a route nor below /v1/. By default there is nothing there.
+	Page http.Handler
+
 	// Ready returns what /readyz tells. It is called for each request and answers at once. By default there is nothing to be ready.
 	Ready func() []Check
 

@@ -52,6 +52,10 @@ func (a *API) find(segments []string) (route, bool) {
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	segments, ok := segments(r.URL)
+	if a.config.Page != nil && (r.URL.Path == "/" || ok && segments[0] != "v1" && !a.has(segments)) {
+		a.page(w, r)
+		return
+	}
 	if !ok {
 		refuse(w, http.StatusNotFound, codes.NotFound, "there is nothing at this path")
 		return
@@ -61,6 +65,22 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		a.gateway.ServeHTTP(w, forGateway(r, segments))
 		return
 	}
+	a.handle(w, r, found)
+}
+
+// has reports whether there is a route of a path.
+func (a *API) has(segments []string) bool {
+	_, found := a.find(segments)
+	return found
+}
+
+// page serves what people look at.
+func (a *API) page(w http.ResponseWriter, r *http.Request) {
+	a.handle(w, r, route{"/", reading, a.config.Page.ServeHTTP})
+}
+
+// handle serves what this package serves itself.
+func (a *API) handle(w http.ResponseWriter, r *http.Request, found route) {
 	requestOf(r.Context()).route = found.pattern
 	if !slices.Contains(found.methods, r.Method) {
 		notAllowed(w, found.methods)

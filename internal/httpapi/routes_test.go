@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -228,5 +229,22 @@ func TestAQueryParameterThatIsUnknownIsRefused(t *testing.T) {
 	want := &rollcallv1.ListServicesRequest{Prefix: "a", Labels: []string{"zone=a", "team=b"}, PageSize: 3}
 	if got := s.last(t).request; !proto.Equal(got, want) {
 		t.Errorf("arrived as %v", got)
+	}
+}
+
+func TestThePageIsWhatIsNeitherARouteNorBelowV1(t *testing.T) {
+	t.Parallel()
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "the page at "+r.URL.Path) })
+	_, at := serve(t, &script{}, func(c *Config) { c.Page = page })
+	for path, want := range map[string]string{
+		"/": "the page at /", "/services/shop": "the page at /services/shop", "/assets/app.js": "the page at /assets/app.js",
+		"/v1": `"code":5`, "/v1/nothing": `"code":5`, "//": `"code":5`, "/livez": "", "/livez/": `"code":5`,
+	} {
+		if got := ask(t, "GET", at+path, ""); strings.HasPrefix(got.body, "the page") != strings.HasPrefix(want, "the page") || !strings.Contains(got.body, want) {
+			t.Errorf("GET %s: %d %s, want %s", path, got.code, got.body, want)
+		}
+	}
+	if got := ask(t, "POST", at+"/services/shop", ""); got.code != http.StatusMethodNotAllowed {
+		t.Errorf("POST of a page: %d %s", got.code, got.body)
 	}
 }

@@ -64,7 +64,7 @@ func verbOf(m protoreflect.MethodDescriptor) string {
 	switch {
 	case strings.HasPrefix(string(m.FullName()), "grpc.health."):
 		return "open"
-	case strings.HasPrefix(string(m.FullName()), "grpc.reflection."), name == "WaitForRevision":
+	case strings.HasPrefix(string(m.FullName()), "grpc.reflection."), name == "WaitForRevision", name == "GetCaller":
 		return "known"
 	case name == "ListServices", name == "WatchServices", name == "ListEvents", name == "WatchEvents", name == "Diff",
 		strings.HasPrefix(string(m.FullName()), "envoy."):
@@ -214,7 +214,7 @@ func httpRoutes(t *testing.T) []webRoute {
 			case path == "/v1/status" || path == "/v1/doctor" || path == "/v1/xds/clients" || path == "/v1/watchers": // for admins
 			case path == "/v1/services" || path == "/v1/watch" || path == "/v1/prometheus/http_sd":
 				r.verb = "list"
-			case path == "/v1/revision/{revision}":
+			case path == "/v1/revision/{revision}" || path == "/v1/caller":
 				r.verb = "known"
 			case method == "get":
 				r.verb = "read"

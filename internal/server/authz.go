@@ -21,7 +21,7 @@ func (f *front) openGuard() error {
 		return err
 	}
 	f.guard = g
-	f.cfg.Guard = Guard{Unary: g.Unary, Stream: g.Stream, Author: g.Author, Metadata: g.Metadata, Sight: g.Sight, Admit: g.Admit}
+	f.cfg.Guard = Guard{Unary: g.Unary, Stream: g.Stream, Author: g.Author, Metadata: g.Metadata, Sight: g.Sight, Verbs: g.Verbs, Admit: g.Admit}
 	return nil
 }
 

@@ -194,6 +194,9 @@ type Guard struct {
 	// Sight returns what a caller may be told of, as in [grpcapi.Config].
 	Sight func(context.Context) (key string, sees func(service string) bool)
 
+	// Verbs returns what a caller may do, as in [grpcapi.Config].
+	Verbs func(ctx context.Context, service string) []string
+
 	// Admit decides on HTTP requests that become no call, as in [httpapi.Config].
 	Admit func(r *http.Request, page string) error
 }

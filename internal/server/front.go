@@ -109,7 +109,7 @@ func (f *front) build(d *doors) error {
 	f.xds = xds.New(f.registry, xds.Config{Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight})
 	f.doctor = &consulting{cfg: f.cfg, etcd: f.etcd, registry: f.registry, expiries: f.duties.expiries}
 	f.api = grpcapi.New(f.registry, grpcapi.Config{
-		Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight,
+		Logger: f.cfg.Logger, Author: f.cfg.Guard.Author, Sight: f.cfg.Guard.Sight, Verbs: f.cfg.Guard.Verbs,
 		History: f.duties.history, Operations: f.operations(),
 	})
 	f.health = health.NewServer()

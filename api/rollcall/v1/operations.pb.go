@@ -1648,6 +1648,107 @@ func (x *Watcher) GetCurrent() bool {
 	return false
 }
 
+// GetCallerRequest asks who asks.
+type GetCallerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What may he do with this service? "": with any at all.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallerRequest) Reset() {
+	*x = GetCallerRequest{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallerRequest) ProtoMessage() {}
+
+func (x *GetCallerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallerRequest.ProtoReflect.Descriptor instead.
+func (*GetCallerRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetCallerRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// GetCallerResponse is who asks.
+type GetCallerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// His name, as he signs with it; "" at a server that asks nobody who he is.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What he may do: of "read", "register", "steer" and "admin", which is no service's.
+	Verbs         []string `protobuf:"bytes,2,rep,name=verbs,proto3" json:"verbs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallerResponse) Reset() {
+	*x = GetCallerResponse{}
+	mi := &file_rollcall_v1_operations_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallerResponse) ProtoMessage() {}
+
+func (x *GetCallerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_operations_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallerResponse.ProtoReflect.Descriptor instead.
+func (*GetCallerResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_operations_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetCallerResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GetCallerResponse) GetVerbs() []string {
+	if x != nil {
+		return x.Verbs
+	}
+	return nil
+}
+
 var File_rollcall_v1_operations_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_operations_proto_rawDesc = "" +
@@ -1781,14 +1882,21 @@ const file_rollcall_v1_operations_proto_rawDesc = "" +
 	"\x06prefix\x18\x06 \x01(\tR\x06prefix\x120\n" +
 	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
 	"\brevision\x18\b \x01(\x03R\brevision\x12\x18\n" +
-	"\acurrent\x18\t \x01(\bR\acurrent2\xaf\x03\n" +
+	"\acurrent\x18\t \x01(\bR\acurrent\",\n" +
+	"\x10GetCallerRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"=\n" +
+	"\x11GetCallerResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05verbs\x18\x02 \x03(\tR\x05verbs2\x8f\x04\n" +
 	"\x11OperationsService\x12^\n" +
 	"\tGetStatus\x12\x1d.rollcall.v1.GetStatusRequest\x1a\x1e.rollcall.v1.GetStatusResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/status\x12[\n" +
 	"\bDiagnose\x12\x1c.rollcall.v1.DiagnoseRequest\x1a\x1d.rollcall.v1.DiagnoseResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/doctor\x12r\n" +
 	"\x0eListXdsClients\x12\".rollcall.v1.ListXdsClientsRequest\x1a#.rollcall.v1.ListXdsClientsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/xds/clients\x12i\n" +
-	"\fListWatchers\x12 .rollcall.v1.ListWatchersRequest\x1a!.rollcall.v1.ListWatchersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/watchersB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
+	"\fListWatchers\x12 .rollcall.v1.ListWatchersRequest\x1a!.rollcall.v1.ListWatchersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/watchers\x12^\n" +
+	"\tGetCaller\x12\x1d.rollcall.v1.GetCallerRequest\x1a\x1e.rollcall.v1.GetCallerResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/callerB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
 
 var (
 	file_rollcall_v1_operations_proto_rawDescOnce sync.Once
@@ -1803,7 +1911,7 @@ func file_rollcall_v1_operations_proto_rawDescGZIP() []byte {
 }
 
 var file_rollcall_v1_operations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rollcall_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_rollcall_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_rollcall_v1_operations_proto_goTypes = []any{
 	(Finding_Severity)(0),          // 0: rollcall.v1.Finding.Severity
 	(Examination_Outcome)(0),       // 1: rollcall.v1.Examination.Outcome
@@ -1826,49 +1934,53 @@ var file_rollcall_v1_operations_proto_goTypes = []any{
 	(*ListWatchersRequest)(nil),    // 18: rollcall.v1.ListWatchersRequest
 	(*ListWatchersResponse)(nil),   // 19: rollcall.v1.ListWatchersResponse
 	(*Watcher)(nil),                // 20: rollcall.v1.Watcher
-	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
-	(*Staleness)(nil),              // 22: rollcall.v1.Staleness
-	(*HistoryBegin)(nil),           // 23: rollcall.v1.HistoryBegin
-	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(*GetCallerRequest)(nil),       // 21: rollcall.v1.GetCallerRequest
+	(*GetCallerResponse)(nil),      // 22: rollcall.v1.GetCallerResponse
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*Staleness)(nil),              // 24: rollcall.v1.Staleness
+	(*HistoryBegin)(nil),           // 25: rollcall.v1.HistoryBegin
+	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
 }
 var file_rollcall_v1_operations_proto_depIdxs = []int32{
-	21, // 0: rollcall.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	22, // 1: rollcall.v1.GetStatusResponse.stale:type_name -> rollcall.v1.Staleness
+	23, // 0: rollcall.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	24, // 1: rollcall.v1.GetStatusResponse.stale:type_name -> rollcall.v1.Staleness
 	5,  // 2: rollcall.v1.GetStatusResponse.etcd:type_name -> rollcall.v1.EtcdStatus
 	4,  // 3: rollcall.v1.GetStatusResponse.counts:type_name -> rollcall.v1.Counts
 	7,  // 4: rollcall.v1.GetStatusResponse.servers:type_name -> rollcall.v1.ServerStatus
 	8,  // 5: rollcall.v1.GetStatusResponse.propagation:type_name -> rollcall.v1.Propagation
-	23, // 6: rollcall.v1.GetStatusResponse.history:type_name -> rollcall.v1.HistoryBegin
+	25, // 6: rollcall.v1.GetStatusResponse.history:type_name -> rollcall.v1.HistoryBegin
 	6,  // 7: rollcall.v1.EtcdStatus.members:type_name -> rollcall.v1.EtcdMember
-	24, // 8: rollcall.v1.EtcdMember.took:type_name -> google.protobuf.Duration
-	21, // 9: rollcall.v1.ServerStatus.since:type_name -> google.protobuf.Timestamp
-	24, // 10: rollcall.v1.Propagation.median:type_name -> google.protobuf.Duration
-	24, // 11: rollcall.v1.Propagation.p99:type_name -> google.protobuf.Duration
-	24, // 12: rollcall.v1.Propagation.last:type_name -> google.protobuf.Duration
-	21, // 13: rollcall.v1.Propagation.at:type_name -> google.protobuf.Timestamp
+	26, // 8: rollcall.v1.EtcdMember.took:type_name -> google.protobuf.Duration
+	23, // 9: rollcall.v1.ServerStatus.since:type_name -> google.protobuf.Timestamp
+	26, // 10: rollcall.v1.Propagation.median:type_name -> google.protobuf.Duration
+	26, // 11: rollcall.v1.Propagation.p99:type_name -> google.protobuf.Duration
+	26, // 12: rollcall.v1.Propagation.last:type_name -> google.protobuf.Duration
+	23, // 13: rollcall.v1.Propagation.at:type_name -> google.protobuf.Timestamp
 	11, // 14: rollcall.v1.DiagnoseResponse.findings:type_name -> rollcall.v1.Finding
 	12, // 15: rollcall.v1.DiagnoseResponse.examinations:type_name -> rollcall.v1.Examination
-	21, // 16: rollcall.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
+	23, // 16: rollcall.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 17: rollcall.v1.Finding.severity:type_name -> rollcall.v1.Finding.Severity
 	1,  // 18: rollcall.v1.Examination.outcome:type_name -> rollcall.v1.Examination.Outcome
-	24, // 19: rollcall.v1.Examination.took:type_name -> google.protobuf.Duration
+	26, // 19: rollcall.v1.Examination.took:type_name -> google.protobuf.Duration
 	15, // 20: rollcall.v1.ListXdsClientsResponse.clients:type_name -> rollcall.v1.XdsClient
-	21, // 21: rollcall.v1.XdsClient.since:type_name -> google.protobuf.Timestamp
+	23, // 21: rollcall.v1.XdsClient.since:type_name -> google.protobuf.Timestamp
 	16, // 22: rollcall.v1.XdsClient.types:type_name -> rollcall.v1.XdsWatched
 	17, // 23: rollcall.v1.XdsWatched.refusal:type_name -> rollcall.v1.XdsRefusal
-	21, // 24: rollcall.v1.XdsRefusal.time:type_name -> google.protobuf.Timestamp
+	23, // 24: rollcall.v1.XdsRefusal.time:type_name -> google.protobuf.Timestamp
 	20, // 25: rollcall.v1.ListWatchersResponse.watchers:type_name -> rollcall.v1.Watcher
-	21, // 26: rollcall.v1.Watcher.since:type_name -> google.protobuf.Timestamp
+	23, // 26: rollcall.v1.Watcher.since:type_name -> google.protobuf.Timestamp
 	2,  // 27: rollcall.v1.OperationsService.GetStatus:input_type -> rollcall.v1.GetStatusRequest
 	9,  // 28: rollcall.v1.OperationsService.Diagnose:input_type -> rollcall.v1.DiagnoseRequest
 	13, // 29: rollcall.v1.OperationsService.ListXdsClients:input_type -> rollcall.v1.ListXdsClientsRequest
 	18, // 30: rollcall.v1.OperationsService.ListWatchers:input_type -> rollcall.v1.ListWatchersRequest
-	3,  // 31: rollcall.v1.OperationsService.GetStatus:output_type -> rollcall.v1.GetStatusResponse
-	10, // 32: rollcall.v1.OperationsService.Diagnose:output_type -> rollcall.v1.DiagnoseResponse
-	14, // 33: rollcall.v1.OperationsService.ListXdsClients:output_type -> rollcall.v1.ListXdsClientsResponse
-	19, // 34: rollcall.v1.OperationsService.ListWatchers:output_type -> rollcall.v1.ListWatchersResponse
-	31, // [31:35] is the sub-list for method output_type
-	27, // [27:31] is the sub-list for method input_type
+	21, // 31: rollcall.v1.OperationsService.GetCaller:input_type -> rollcall.v1.GetCallerRequest
+	3,  // 32: rollcall.v1.OperationsService.GetStatus:output_type -> rollcall.v1.GetStatusResponse
+	10, // 33: rollcall.v1.OperationsService.Diagnose:output_type -> rollcall.v1.DiagnoseResponse
+	14, // 34: rollcall.v1.OperationsService.ListXdsClients:output_type -> rollcall.v1.ListXdsClientsResponse
+	19, // 35: rollcall.v1.OperationsService.ListWatchers:output_type -> rollcall.v1.ListWatchersResponse
+	22, // 36: rollcall.v1.OperationsService.GetCaller:output_type -> rollcall.v1.GetCallerResponse
+	32, // [32:37] is the sub-list for method output_type
+	27, // [27:32] is the sub-list for method input_type
 	27, // [27:27] is the sub-list for extension type_name
 	27, // [27:27] is the sub-list for extension extendee
 	0,  // [0:27] is the sub-list for field type_name
@@ -1887,7 +1999,7 @@ func file_rollcall_v1_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_operations_proto_rawDesc), len(file_rollcall_v1_operations_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

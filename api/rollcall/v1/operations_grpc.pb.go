@@ -25,6 +25,7 @@ const (
 	OperationsService_Diagnose_FullMethodName       = "/rollcall.v1.OperationsService/Diagnose"
 	OperationsService_ListXdsClients_FullMethodName = "/rollcall.v1.OperationsService/ListXdsClients"
 	OperationsService_ListWatchers_FullMethodName   = "/rollcall.v1.OperationsService/ListWatchers"
+	OperationsService_GetCaller_FullMethodName      = "/rollcall.v1.OperationsService/GetCaller"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -44,6 +45,8 @@ type OperationsServiceClient interface {
 	// ListWatchers lists the watches of the API that this server has open, by gRPC and by HTTP: whose they are, of what, and up to which revision
 	// they were told.
 	ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error)
+	// GetCaller returns who makes the call, and what he may do: for a program that shows somebody what he can ask for.
+	GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*GetCallerResponse, error)
 }
 
 type operationsServiceClient struct {
@@ -94,6 +97,16 @@ func (c *operationsServiceClient) ListWatchers(ctx context.Context, in *ListWatc
 	return out, nil
 }
 
+func (c *operationsServiceClient) GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*GetCallerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCallerResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetCaller_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OperationsServiceServer is the server API for OperationsService service.
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
@@ -111,6 +124,8 @@ type OperationsServiceServer interface {
 	// ListWatchers lists the watches of the API that this server has open, by gRPC and by HTTP: whose they are, of what, and up to which revision
 	// they were told.
 	ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error)
+	// GetCaller returns who makes the call, and what he may do: for a program that shows somebody what he can ask for.
+	GetCaller(context.Context, *GetCallerRequest) (*GetCallerResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
 }
 
@@ -132,6 +147,9 @@ func (UnimplementedOperationsServiceServer) ListXdsClients(context.Context, *Lis
 }
 func (UnimplementedOperationsServiceServer) ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWatchers not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetCaller(context.Context, *GetCallerRequest) (*GetCallerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCaller not implemented")
 }
 func (UnimplementedOperationsServiceServer) mustEmbedUnimplementedOperationsServiceServer() {}
 func (UnimplementedOperationsServiceServer) testEmbeddedByValue()                           {}
@@ -226,6 +244,24 @@ func _OperationsService_ListWatchers_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_GetCaller_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCallerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetCaller(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetCaller_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetCaller(ctx, req.(*GetCallerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OperationsService_ServiceDesc is the grpc.ServiceDesc for OperationsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -248,6 +284,10 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListWatchers",
 			Handler:    _OperationsService_ListWatchers_Handler,
+		},
+		{
+			MethodName: "GetCaller",
+			Handler:    _OperationsService_GetCaller_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
