@@ -32,6 +32,7 @@ type scenario struct {
 	needs      func() error // what the machine lacks; nil: nothing beyond Linux
 	older      bool         // the cluster runs the etcd release before the current one
 	failpoints bool         // the members have failpoints
+	names      bool         // a rollcall server answers DNS; the protections are taken out of it alone
 	hosts      bool         // every member runs on a host of its own, in a network that can be parted
 	// play plays it, and returns the watchers that are left and how many instances they should show in the end.
 	play func(t testing.TB, w *world.World) (watchers []*world.Process, instances int)
@@ -42,7 +43,7 @@ func scenarios() []scenario {
 	var all []scenario
 	for _, some := range [][]scenario{
 		hangs(), outages(), stores(), pauses(), cuts(), rivalries(), meddlings(), refusals(), operations(), disks(),
-		partitions(), frailties(), churns(), herds(), soaks(),
+		partitions(), frailties(), churns(), herds(), lookups(), soaks(),
 	} {
 		all = append(all, some...)
 	}
@@ -176,8 +177,11 @@ func (s scenario) config(t *testing.T, o outcome) world.Config {
 	t.Helper()
 	expect := s.expect
 	expect.Scenario, expect.Seed, expect.TTL = s.name, o.seed, s.ttl
-	build, etcd := programs.Subject, programs.Current
-	if o.without != "" {
+	build, server, etcd := programs.Subject, programs.Rollcall, programs.Current
+	switch {
+	case o.without != "" && s.names:
+		server = programs.RollcallMutant
+	case o.without != "":
 		build = programs.Mutant
 	}
 	if s.older {
@@ -193,6 +197,11 @@ func (s scenario) config(t *testing.T, o outcome) world.Config {
 	}
 	if cfg.Cluster.Programs, err = etcd(); err != nil {
 		t.Fatal(err)
+	}
+	if s.names {
+		if cfg.Rollcall, err = server(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if s.hosts {
 		cfg.Net = netns.New(t, 3)

@@ -47,10 +47,18 @@ const (
 	Unviewed Kind = "unviewed"
 )
 
+// What somebody tells who asks for names by DNS.
+const (
+	// Answered says what became of a question: Name (what was asked), Service (which that is about), Target (the process that was asked), Took;
+	// Text is the code of the answer, TTL for how long it may be kept, Found the ids of the instances in it. Err: there was none.
+	Answered Kind = "answered"
+)
+
 // What the run itself tells: the faults that it makes, and what its processes cannot tell of themselves.
 const (
 	Expecting   Kind = "expecting"   // Expect: how the run is to be judged; the run's first event
 	Fault       Kind = "fault"       // Name begins on Target
+	Returning   Kind = "returning"   // what Name did to Target is taken back from now on, which takes a while
 	Healed      Kind = "healed"      // Name is over on Target
 	Unreachable Kind = "unreachable" // from now on, the process Target can reach no member, is stopped, or is dead
 	Reachable   Kind = "reachable"   // the process Target can reach etcd again
@@ -115,6 +123,10 @@ type Event struct {
 	Descriptors int     `json:"descriptors,omitempty"`
 	Heap        int64   `json:"heap,omitempty"` // bytes in use after a collection
 
+	Took  time.Duration `json:"took,omitempty"`
+	TTL   time.Duration `json:"ttl,omitempty"`
+	Found []string      `json:"found,omitempty"`
+
 	Expect *Expect `json:"expect,omitempty"`
 }
 
@@ -143,6 +155,23 @@ type Expect struct {
 	Linearizable bool `json:"linearizable,omitempty"`
 	// Most bounds the figures that Load events tell, by name.
 	Most map[string]float64 `json:"most,omitempty"`
+	// Names says how answers by DNS are to be judged.
+	Names *Names `json:"names,omitempty"`
+}
+
+// Names is what is expected of answers by DNS.
+type Names struct {
+	// Prompt bounds how long an answer takes.
+	Prompt time.Duration `json:"prompt"`
+	// Right bounds how long after a Register that returned, or a goodbye, the answers know of it.
+	Right time.Duration `json:"right"`
+	// TTL is for how long an answer may be kept, Brief for how long one may be that was given without etcd; Old bounds how long after etcd went
+	// out of reach answers are of that kind.
+	TTL   time.Duration `json:"ttl"`
+	Brief time.Duration `json:"brief"`
+	Old   time.Duration `json:"old"`
+	// TooOld is for how long answers are given without etcd, before there is SERVFAIL instead. 0: for longer than the run.
+	TooOld time.Duration `json:"tooOld,omitempty"`
 }
 
 // Now is the time by the machine's monotonic clock, which all its processes share and nobody sets.

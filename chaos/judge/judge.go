@@ -34,6 +34,7 @@ var checks = []func(*run){
 	checkFlat,
 	checkLinearizable,
 	checkHistory,
+	checkNames,
 }
 
 // Check evaluates the invariants over everything that was told in a run, in the order of time, and returns what broke

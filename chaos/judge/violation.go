@@ -117,6 +117,9 @@ func (v Violation) describe(e journal.Event) string {
 		}
 		add(slices.Contains(e.Left, v.ID), "without %s", v.ID)
 	}
+	if e.What == journal.Answered {
+		parts = append(parts, fmt.Sprintf("%s after %s, to be kept for %s, with %s", e.Text, clock(e.Took), clock(e.TTL), strings.Join(e.Found, " ")))
+	}
 	add(e.What == journal.Exited, "code %d, told to: %v", e.Code, e.Told)
 	add(e.What == journal.Load || e.What == journal.Leases, "%v", e.Value)
 	add(e.Err != "", "error: %s", e.Err)

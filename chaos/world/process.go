@@ -41,6 +41,12 @@ func (w *World) Start(name, program string, args ...string) *Process {
 	if err != nil {
 		w.T.Fatalf("start %s: %v", name, err)
 	}
+	return w.launch(name, func(p *Process, says io.Reader) { p.listen(says, out) }, program, args...)
+}
+
+// launch starts a program as a process, and has somebody hear all that it says on its standard output.
+func (w *World) launch(name string, hear func(*Process, io.Reader), program string, args ...string) *Process {
+	w.T.Helper()
 	log, err := os.Create(filepath.Join(w.Dir, name+".log"))
 	if err != nil {
 		w.T.Fatalf("start %s: %v", name, err)
@@ -68,7 +74,7 @@ func (w *World) Start(name, program string, args ...string) *Process {
 	w.processes = append(w.processes, p)
 	go func() { // ends with the process, which the end of the run waits for
 		defer close(p.done)
-		p.listen(says, out)
+		hear(p, says)
 		err := p.cmd.Wait()
 		p.mu.Lock()
 		told := p.told

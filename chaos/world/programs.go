@@ -60,6 +60,11 @@ func (p *Programs) Rolling(name string) (string, error) {
 // Rollcall is the program rollcall, of the module above this one.
 func (p *Programs) Rollcall() (string, error) { return p.build("rollcall", "..", "./cmd/rollcall") }
 
+// RollcallMutant is the program rollcall from which protections can be taken out.
+func (p *Programs) RollcallMutant() (string, error) {
+	return p.build("rollcall-mutant", "..", "-tags", "rollcall_without", "./cmd/rollcall")
+}
+
 // build builds a program in a folder relative to this module, unless it was built already, and returns its path.
 func (p *Programs) build(name, folder string, args ...string) (string, error) {
 	p.mu.Lock()

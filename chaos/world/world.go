@@ -48,7 +48,9 @@ type World struct {
 
 	failpoints []string
 	login      [2]string
+	rollcall   string
 	historian  *historian // nil: nobody keeps a history
+	asker      *asker     // nil: nobody asks for names
 	nemesis    *journal.Writer
 	files      []*os.File
 	processes  []*Process
@@ -58,6 +60,7 @@ type World struct {
 type Config struct {
 	Dir        string // for journals and logs; must exist
 	Subject    string // the program that uses rollcall
+	Rollcall   string // the program rollcall, where a server of it answers DNS
 	Env        []string
 	Expect     journal.Expect // with the scenario's name and seed
 	Cluster    cluster.Options
@@ -72,7 +75,7 @@ type Config struct {
 func New(t testing.TB, cfg Config) *World {
 	t.Helper()
 	w := &World{
-		T: t, Dir: cfg.Dir, Env: cfg.Env, Subject: cfg.Subject, Expect: cfg.Expect, Seed: cfg.Expect.Seed, Net: cfg.Net, failpoints: cfg.Failpoints,
+		T: t, Dir: cfg.Dir, Env: cfg.Env, Subject: cfg.Subject, rollcall: cfg.Rollcall, Expect: cfg.Expect, Seed: cfg.Expect.Seed, Net: cfg.Net, failpoints: cfg.Failpoints,
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Expect.Seed), 1)),
 	}
 	data, err := TempDir("data") // not below Dir: what etcd stored is of no use afterwards
@@ -108,6 +111,7 @@ func (w *World) journal(by string) *journal.Writer {
 // end is what happens to a run that was cut short, too.
 func (w *World) end() {
 	w.historian.end()
+	w.asker.end()
 	for _, p := range w.processes {
 		if p.Runs() {
 			p.expectEnd()
@@ -283,6 +287,11 @@ func (w *World) Fault(name, target string) {
 	w.nemesis.Tell(journal.Event{What: journal.Fault, Name: name, Target: target})
 }
 
+// Returning tells the journal that a fault is being taken back: it may be over before [World.Healed] says that it is.
+func (w *World) Returning(name, target string) {
+	w.nemesis.Tell(journal.Event{What: journal.Returning, Name: name, Target: target})
+}
+
 // Healed tells the journal that a fault is over.
 func (w *World) Healed(name, target string) {
 	w.nemesis.Tell(journal.Event{What: journal.Healed, Name: name, Target: target})
@@ -314,11 +323,13 @@ func (w *World) Finish(watchers []*Process, instances int) ([]judge.Violation, [
 	w.T.Helper()
 	w.nemesis.Tell(journal.Event{What: journal.Quiet})
 	w.AttendShown(watchers, instances, w.Expect.Converge)
+	w.Attend(w.Expect.Converge, w.asker.current)
 	w.Last(500 * time.Millisecond) // what is wrong now may have been right a moment ago only
 	w.Measured(Unregistered, w.unregistered())
 	w.Measured(Unviewed, w.unviewed(watchers))
 	w.sync()
 	w.recount()
+	w.stopAsking()
 	w.nemesis.Tell(journal.Event{What: journal.Done})
 	for _, p := range w.processes {
 		if p.Runs() {
