@@ -3,7 +3,9 @@ package dns
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 )
@@ -42,6 +44,69 @@ func BenchmarkAnswer(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// An answer costs no memory: nothing is to be collected, however many are asked for. Nothing else runs meanwhile.
+func TestAnAnswerTakesNoMemory(t *testing.T) {
+	for _, n := range []int{10, 1_000} {
+		s := prepared(t, Config{Rate: 1 << 30}, view("web", many(n)...))
+		r := &receiver{out: make([]byte, 0, maxPayload)}
+		whole := make([]byte, 0, maxMessage)
+		for _, c := range []struct {
+			what string
+			m    *mdns.Msg
+		}{
+			{"A", question("web.service.rollcall.", mdns.TypeA, 1232)},
+			{"AAAA", question("web.service.rollcall.", mdns.TypeAAAA, 1232)},
+			{"SRV", question("_grpc._tcp.web.service.rollcall.", mdns.TypeSRV, 1232)},
+			{"NXDOMAIN", question("nobody.service.rollcall.", mdns.TypeA, 1232)},
+			{"not ours", question("example.com.", mdns.TypeA, 1232)},
+		} {
+			msg := packed(t, c.m)
+			for by, answer := range map[string]func() []byte{
+				"UDP": func() []byte { return s.answerPacket(r, msg, netip.AddrFrom4([4]byte{127, 0, 0, 1})) },
+				"TCP": func() []byte { return s.answer(&r.desk, msg, whole, viaTCP) },
+			} {
+				if got := testing.AllocsPerRun(200, func() {
+					if answer() == nil {
+						t.Error("no answer")
+					}
+				}); got > 0 {
+					t.Errorf("%s by %s of %d: %v allocations", c.what, by, n, got)
+				}
+			}
+		}
+	}
+}
+
+// A packet costs no memory, from the socket to the socket.
+func TestAPacketTakesNoMemory(t *testing.T) {
+	s := prepared(t, Config{}, view("web", many(10)...))
+	udp, tcp := listen(t)
+	defer udp.Close()
+	defer tcp.Close()
+	r := &receiver{packets: newPackets(udp), in: make([]byte, packetBuffer), out: make([]byte, 0, maxPayload), control: make([]byte, 128)}
+	client, err := net.Dial("udp", udp.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_ = udp.SetDeadline(time.Now().Add(patience))
+	_ = client.SetDeadline(time.Now().Add(patience))
+	msg, in := packed(t, question("web.service.rollcall.", mdns.TypeA, 1232)), make([]byte, maxPayload)
+	if got := testing.AllocsPerRun(200, func() {
+		if _, err := client.Write(msg); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.packet(r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Read(in); err != nil {
+			t.Fatal(err)
+		}
+	}); got > 0 {
+		t.Errorf("%v allocations", got)
 	}
 }
 

@@ -70,6 +70,7 @@ func TestWithoutEtcdWhatWasKnownIsToldForAWhileAndThenNothing(t *testing.T) {
 	s.expect("always", apex, "NOERROR 0 for 1s")
 	s.expect("always", "example.com.", "REFUSED 0")
 	s.told(view("web", at("10.0.0.1:80")))
+	s.settle("web")
 	all("with etcd again", "NOERROR 1 for 30s", "NXDOMAIN 0 for 30s", "NOERROR 1 for 30s")
 	if st := s.Stats(); st.Stale != 10 || st.Codes["SERVFAIL"] != 3 {
 		t.Errorf("%+v", st)

@@ -38,7 +38,7 @@ type Config struct {
 	MaxStale time.Duration // for as long what was last known is told without etcd; the default is DefaultMaxStale
 
 	// Rate is how many answers a second go to one network by UDP, an IPv4 /24 or an IPv6 /56; the default is DefaultRate, and -1 is no
-	// limit. Who is above it is sent to TCP by every second answer.
+	// limit. Who is above it is sent to TCP by every second answer. Loopback has none: what comes from there nobody elsewhere can forge.
 	Rate int
 
 	// Sight returns which services anybody who asks may be told of: DNS knows no callers. The others are to everybody as if nobody had

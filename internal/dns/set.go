@@ -28,6 +28,16 @@ type entry struct {
 	ip   netip.Addr // of the name that data ends with; invalid: there is nothing to tell of it
 }
 
+// level forgets weights that are all the same: to draw by them takes longer.
+func (s *set) level() {
+	for i := range s.upto {
+		if s.upto[i] != uint64(i+1)*s.upto[0] {
+			return
+		}
+	}
+	s.upto = nil
+}
+
 // total is the sum of all weights.
 func (s *set) total() uint64 { return s.from(len(s.entries)) }
 
@@ -68,6 +78,7 @@ func addresses(rtype uint16, list []*member) *set {
 		sum += weights[ip]
 		s.upto[n] = sum
 	}
+	s.level()
 	return s
 }
 
@@ -113,6 +124,7 @@ func servers(service uint32, list []*member, port string, below []byte) *set {
 		s.entries = append(s.entries, entry{data: data[from:len(data):len(data)], ip: a.ip})
 		s.upto = append(s.upto, upto)
 	}
+	s.level()
 	return s
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -18,6 +17,7 @@ const (
 	maxConnsFrom   = 200              // of one network
 	idleTimeout    = 10 * time.Second // from one question to the end of the next
 	writeTimeout   = 5 * time.Second
+	slack          = time.Second // by which a timeout may be longer: to set one takes longer than to look at the clock
 	maxTCPQuestion = packetBuffer
 )
 
@@ -59,13 +59,13 @@ func (c *conns) remove(conn net.Conn) {
 }
 
 // wait sets the time by which the next question has to be there.
-func (c *conns) wait(conn net.Conn) bool {
+func (c *conns) wait(conn net.Conn, by time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending {
 		return false
 	}
-	return conn.SetReadDeadline(time.Now().Add(idleTimeout)) == nil
+	return conn.SetReadDeadline(by) == nil
 }
 
 // end lets no more questions come.
@@ -121,48 +121,110 @@ func (s *Server) serveTCP(ctx context.Context, lis net.Listener) error {
 }
 
 // answers are the buffers of those that are being written, which are large.
-var answers = sync.Pool{New: func() any { return new(make([]byte, 0, 2+maxMessage)) }}
+var answers = sync.Pool{New: func() any { return new(make([]byte, 0, maxTogether+2+maxMessage)) }}
+
+// maxTogether is from which size on answers do not wait for others, to questions that are there already, to go out with them.
+const maxTogether = 4 << 10
+
+// conversation is a connection, and what is not answered and not sent yet.
+type conversation struct {
+	conn net.Conn
+	desk desk
+	in   []byte
+	rest []byte  // of in: what has come
+	out  *[]byte // nil: nothing waits
+
+	readBy, writeBy time.Time // the timeouts that are set
+}
 
 // connection answers one question after the other.
 func (s *Server) connection(conn net.Conn) {
 	defer s.recovered()
 	defer conn.Close()
 	defer s.conns.remove(conn)
-	d, in := &desk{}, make([]byte, 512)
-	for s.conns.wait(conn) {
-		if _, err := io.ReadFull(conn, in[:2]); err != nil {
+	c := &conversation{conn: conn, in: make([]byte, 512)}
+	defer c.send()
+	for {
+		if !whole(c.rest) && !(c.send() && c.wait(&s.conns) && c.read()) {
 			return
 		}
-		size := int(binary.BigEndian.Uint16(in))
-		if size > maxTCPQuestion {
+		size := 2 + int(binary.BigEndian.Uint16(c.rest))
+		if !s.reply(c, c.rest[2:size]) {
 			return
 		}
-		if size > len(in) {
-			in = make([]byte, maxTCPQuestion)
-		}
-		if _, err := io.ReadFull(conn, in[:size]); err != nil {
-			return
-		}
-		if !s.reply(conn, d, in[:size]) {
-			return
-		}
+		c.rest = c.rest[size:]
 	}
 }
 
+// wait has time for the next question. Who ends all conversations has set a timeout that is over, which then stays.
+func (c *conversation) wait(all *conns) bool {
+	now := time.Now()
+	if c.readBy.Sub(now) >= idleTimeout {
+		return true
+	}
+	c.readBy = now.Add(idleTimeout + slack)
+	return all.wait(c.conn, c.readBy)
+}
+
+// whole reports whether what has come has a question.
+func whole(in []byte) bool { return len(in) >= 2 && len(in) >= 2+int(binary.BigEndian.Uint16(in)) }
+
+// read reads until there is a question.
+func (c *conversation) read() bool {
+	n := copy(c.in, c.rest)
+	for !whole(c.in[:n]) {
+		if n >= 2 {
+			size := int(binary.BigEndian.Uint16(c.in))
+			if size > maxTCPQuestion {
+				return false
+			}
+			if 2+size > len(c.in) {
+				c.in = append(c.in[:n], make([]byte, 2+maxTCPQuestion-n)...)
+			}
+		}
+		more, err := c.conn.Read(c.in[n:])
+		if n += more; more == 0 && err != nil {
+			return false
+		}
+	}
+	c.rest = c.in[:n]
+	return true
+}
+
 // reply answers one question, and reports whether another one may follow.
-func (s *Server) reply(conn net.Conn, d *desk, msg []byte) bool {
-	buf := answers.Get().(*[]byte)
-	defer answers.Put(buf)
-	out := s.answer(d, msg, (*buf)[2:2], viaTCP)
-	d.w.b = nil
+func (s *Server) reply(c *conversation, msg []byte) bool {
+	if c.out == nil {
+		c.out = answers.Get().(*[]byte)
+		*c.out = (*c.out)[:0]
+	}
+	at := len(*c.out)
+	out := s.answer(&c.desk, msg, (*c.out)[at+2:at+2], viaTCP)
+	c.desk.w.b = nil
 	if out == nil {
 		return false
 	}
-	whole := (*buf)[:2+len(out)]
-	binary.BigEndian.PutUint16(whole, uint16(len(out)))
-	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return false
+	*c.out = (*c.out)[:at+2+len(out)]
+	binary.BigEndian.PutUint16((*c.out)[at:], uint16(len(out)))
+	return len(*c.out) < maxTogether || c.send()
+}
+
+// send sends the answers that wait.
+func (c *conversation) send() bool {
+	if c.out == nil {
+		return true
 	}
-	_, err := conn.Write(whole)
+	out := c.out
+	defer answers.Put(out)
+	c.out = nil
+	if len(*out) == 0 {
+		return true
+	}
+	if now := time.Now(); c.writeBy.Sub(now) < writeTimeout {
+		c.writeBy = now.Add(writeTimeout + slack)
+		if err := c.conn.SetWriteDeadline(c.writeBy); err != nil {
+			return false
+		}
+	}
+	_, err := c.conn.Write(*out)
 	return err == nil
 }

@@ -59,7 +59,7 @@ type API struct {
 	author func(context.Context) string
 	sight  func(context.Context) (key string, sees func(service string) bool)
 
-	verbs  func(ctx context.Context, service string) []string
+	verbs func(ctx context.Context, service string) []string
 
 	registration *registration
 	operations   *operations

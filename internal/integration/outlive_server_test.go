@@ -166,7 +166,7 @@ func (s *serverProcess) kill() {
 func (s *serverProcess) url() string { return "http://" + s.http }
 
 // lacking skips a test for something that the machine lacks, or with CI=true fails it: there nothing may be left out.
-func lacking(t *testing.T, err error) {
+func lacking(t testing.TB, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func lacking(t *testing.T, err error) {
 }
 
 // programOf finds a program, on the path or where make deps puts it.
-func programOf(t *testing.T, name string) string {
+func programOf(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err == nil {
