@@ -22,7 +22,7 @@ run: ## build, then run the demo: etcd, servers and a caller, with a crash and a
 test: ## run all tests, with -race where a C compiler is; the first build takes some minutes
 # Eight at a time: most wait for etcd, not for a processor. Simulations do not, and Go 1.26 crashes in them with -race, rarely.
 	@test -n "$(RACE)" || { echo "test: no C compiler, so no -race (make deps installs one)"; test "$(CI)" != true; }
-	go test $(RACE) -shuffle=on -parallel 8 $$(go list ./... | grep -v /simulation$$)
+	go test $(RACE) -shuffle=on -parallel 8 -timeout 30m $$(go list ./... | grep -v /simulation$$)
 	go test ./internal/simulation && $(MAKE) -C chaos test && go -C deploy/check test ./...
 check: lint ## lint and the short tests: the loop while you work (the default)
 	go test $(RACE) -short -parallel 8 $$(go list ./... | grep -v /simulation$$) && go test -short ./internal/simulation

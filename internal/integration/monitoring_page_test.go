@@ -116,7 +116,7 @@ func scrapeServer(t *testing.T) page {
 	ca := newAuthority(t)
 	cfg := server.Config{
 		DataDir: t.TempDir(), ClientURL: "http://127.0.0.1:0", Prefix: rollcall.DefaultPrefix, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0",
-		TLS: ca.files(t.TempDir()), Canary: time.Second, StopTimeout: time.Second,
+		DNSListen: "127.0.0.1:0", TLS: ca.files(t.TempDir()), Canary: time.Second, StopTimeout: time.Second,
 	}
 	info := serveInside(t, cfg)
 	as := &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.holder("ops")}}

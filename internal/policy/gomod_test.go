@@ -46,6 +46,7 @@ var requirements = map[string]string{
 	"github.com/miekg/dns":                                                        "DNS as tests ask for it, by a client that nobody here wrote; only tests import it",
 	"golang.org/x/net":                                                            "DNS by UDP: an answer leaves from the address that was asked; grpc requires it anyway",
 	"github.com/coreos/go-systemd/v22":                                            "systemd is told whether the server is up and answers; etcd requires it anyway",
+	"github.com/chromedp/chromedp":                                                "a real browser, in which tests look at the page as people do; only tests import it",
 	"github.com/google/go-cmp":                                                    "readable differences in tests",
 	"github.com/rogpeppe/go-internal":                                             "testscript: the binary is tested by scripts",
 	"go.uber.org/goleak":                                                          "no test leaves a goroutine behind",

@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-io/rollcall/internal/dns"
 	"github.com/rollcall-io/rollcall/internal/grpcapi"
 	"github.com/rollcall-io/rollcall/internal/httpapi"
+	"github.com/rollcall-io/rollcall/internal/ui"
 	"github.com/rollcall-io/rollcall/internal/xds"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -219,7 +220,7 @@ func (f *front) newGRPC(opts ...grpc.ServerOption) *grpc.Server {
 func (f *front) buildHTTP(certs *certificates, calls calls) error {
 	var err error
 	f.web, err = httpapi.New(httpapi.Config{
-		Conn: f.conn, Metadata: f.cfg.Guard.metadata, Admit: f.cfg.Guard.Admit, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
+		Conn: f.conn, Metadata: f.cfg.Guard.metadata, Page: ui.New(ui.Config{Version: f.cfg.Version}), Admit: f.cfg.Guard.Admit, Ready: f.ready, Version: f.cfg.Version, Revision: f.cfg.Revision,
 		Gatherers: gatherers(f, append(f.duties.collectors(), calls)...), Hosts: f.cfg.Hosts, Origins: f.cfg.Origins, MaxWatches: maxStreams, Logger: f.cfg.Logger,
 	})
 	if err != nil {
