@@ -19,6 +19,9 @@ var looks = []look{
 	{"services", "/", "tbody a", "shop"},
 	{"service", "/services/shop", "tbody th a", "10.0.0.1:8080"},
 	{"instance", "/services/shop/" + url.PathEscape("10.0.0.2:8080"), ".events", "disk is failing"},
+	{"timeline", "/timeline", "main", "disk is failing"},
+	{"compare", "/timeline/compare?from=2", "main", "shop"},
+	{"status", "/status", "section:has(#etcd) tbody td", "leader"},
 }
 
 // Everything can be used in the light, in the dark and on the smallest of phones. With `-artifacts -outputdir DIR` there is a picture of each
