@@ -31,7 +31,7 @@ func TestTheStatusShowsHowTheServersAndEtcdAre(t *testing.T) {
 	page.says("section:has(#registry) dd", "rollcall")
 	page.until(`/^the last one \d+(\.\d+)? (ms|µs|s)$/.test(document.querySelector(".plot figcaption span")?.textContent)`)
 	page.until(`document.querySelectorAll(".plot .dots circle").length > 1`) // it goes on
-	page.until(nothingButSlowness) // which the machine may be
+	page.until(nothingButSlowness)                                           // which the machine may be
 	page.says(".doctor .examined summary", "examinations")
 	page.accessible("the status")
 
