@@ -102,13 +102,12 @@ func TestStopCutsOffWhoDoesNotRead(t *testing.T) {
 			}
 		}
 	}()
-	for deadline, last := time.Now().Add(patience), int64(-1); ; { // until no more are written
-		time.Sleep(30 * time.Millisecond)
-		n := s.Stats().TCP
-		if n == last && n > 0 {
-			break
+	last, since := int64(0), time.Now()
+	for deadline := time.Now().Add(patience); last == 0 || time.Since(since) < 500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+		if n := s.Stats().TCP; n != last { // still some are written
+			last, since = n, time.Now()
 		}
-		if last = n; time.Now().After(deadline) {
+		if time.Now().After(deadline) {
 			t.Fatal("the answers do not fill the buffers")
 		}
 	}

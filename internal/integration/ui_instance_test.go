@@ -14,7 +14,6 @@ import (
 )
 
 func TestAnInstanceIsDrainedWithAReasonAndThatIsUndone(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80", Zone: "a", Version: "v1"})
@@ -59,7 +58,6 @@ func TestAnInstanceIsDrainedWithAReasonAndThatIsUndone(t *testing.T) {
 }
 
 func TestADecisionThatSomebodyElseHasTakenMeanwhileIsNotOverwritten(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80"})
@@ -80,7 +78,6 @@ func TestADecisionThatSomebodyElseHasTakenMeanwhileIsNotOverwritten(t *testing.T
 
 // What others have written is text, whatever it looks like: the browser neither runs it nor lets it turn round what stands beside it.
 func TestHostileNamesAndMetadataStayText(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	script, image := `<script>window.hurt=1</script>`, `"><img src=x onerror="window.hurt = 1">`

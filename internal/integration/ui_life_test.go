@@ -17,7 +17,6 @@ import (
 )
 
 func TestAKilledProcessIsOnThePageUntilItsLeaseEnds(t *testing.T) {
-	t.Parallel()
 	const ttl = 5 * time.Second
 	etcd := etcdtest.Start(t)
 	register(t, open(t, etcd.Endpoint()), "shop", rollcall.Instance{Addr: "10.0.0.1:80"})
@@ -44,7 +43,6 @@ func TestAKilledProcessIsOnThePageUntilItsLeaseEnds(t *testing.T) {
 }
 
 func TestWhatChangedWhileTheServerWasAwayIsCaughtUpWithWhereOneStands(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	first := register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80"})
@@ -80,7 +78,6 @@ func TestWhatChangedWhileTheServerWasAwayIsCaughtUpWithWhereOneStands(t *testing
 }
 
 func TestWhileEtcdIsOutOfReachOfTheServerThePageKeepsWhatItHasAndSaysSinceWhen(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	link := faultproxy.Start(t, etcd.Endpoint())
 	reg := open(t, etcd.Endpoint())
@@ -109,7 +106,6 @@ func TestWhileEtcdIsOutOfReachOfTheServerThePageKeepsWhatItHasAndSaysSinceWhen(t
 }
 
 func TestAnInstanceThatFailsItsCheckIsShownWithWhatWasFound(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	sick, own := examined(t, reg, quick)
@@ -135,7 +131,6 @@ func TestAnInstanceThatFailsItsCheckIsShownWithWhatWasFound(t *testing.T) {
 }
 
 func TestLossesThatAreDoubtedAreShownAsSuchUntilSomebodyBelievesThem(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)
 	var held []clientv3.LeaseID
@@ -179,7 +174,6 @@ func TestLossesThatAreDoubtedAreShownAsSuchUntilSomebodyBelievesThem(t *testing.
 }
 
 func TestAnInstanceThatIsBackBeforeItsRowWasTakenAwayIsDrawnAsItIsNow(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	leaver := register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80", Version: "v1"})
@@ -199,7 +193,6 @@ func TestAnInstanceThatIsBackBeforeItsRowWasTakenAwayIsDrawnAsItIsNow(t *testing
 }
 
 func TestAPageThatOneComesBackToShowsWhatIsNow(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80"})

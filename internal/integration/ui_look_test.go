@@ -27,7 +27,6 @@ var looks = []look{
 // Everything can be used in the light, in the dark and on the smallest of phones. With `-artifacts -outputdir DIR` there is a picture of each
 // page in DIR afterwards, for people to look at.
 func TestEveryPageCanBeUsedInLightInDarkAndOnAPhone(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	worldToLookAt(t, open(t, etcd.Endpoint()))
 	server := serveProcess(t, etcd)

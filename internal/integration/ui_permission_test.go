@@ -10,7 +10,6 @@ import (
 )
 
 func TestWhoMayNotHasNoButtonAndWhoMaySignsAsHimself(t *testing.T) {
-	t.Parallel()
 	guarded := serveGuarded(t, `
 rules:
 - identities: ["token:reader", "token:ops"]

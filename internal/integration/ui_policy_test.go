@@ -10,7 +10,6 @@ import (
 )
 
 func TestAPolicyIsRefusedWhereItIsWrongAndAppliedWhenItIsRight(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80", Version: "v1"})

@@ -19,7 +19,6 @@ func TestFiveThousandServicesStayFluid(t *testing.T) {
 	if testing.Short() {
 		t.Skip("5,000 services")
 	}
-	t.Parallel()
 	const services, changes = 5000, 7200 // two changes a second, for an hour
 	etcd := etcdtest.Start(t)
 	client := etcd.Client(t)

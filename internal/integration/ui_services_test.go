@@ -13,7 +13,6 @@ import (
 )
 
 func TestThePageShowsWhoComesAndGoesWithoutBeingLoadedAnew(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	page := browse(t, serveProcess(t, etcd).url())
@@ -50,7 +49,6 @@ func TestThePageShowsWhoComesAndGoesWithoutBeingLoadedAnew(t *testing.T) {
 }
 
 func TestServicesAreFoundByTypingAndByTheKeyboardAlone(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	for n := range 30 {

@@ -12,7 +12,6 @@ import (
 )
 
 func TestThePastIsShownAndComparedWithNow(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{ID: "stays", Addr: "10.0.0.1:80", Zone: "a", Version: "v1"})
@@ -67,7 +66,6 @@ func TestThePastIsShownAndComparedWithNow(t *testing.T) {
 }
 
 func TestAMomentThatNobodyRemembersIsSaidToBeSo(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{Addr: "10.0.0.1:80"})
@@ -99,7 +97,6 @@ func TestAMomentThatNobodyRemembersIsSaidToBeSo(t *testing.T) {
 }
 
 func TestTheTimelineAndTheStatusCanBeUsedOnAPhoneInTheDark(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	for n := range 5 {

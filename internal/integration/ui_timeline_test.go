@@ -11,7 +11,6 @@ import (
 )
 
 func TestTheTimelineTellsWhatHappensAsItDoesAndAfterwards(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	link := faultproxy.Start(t, etcd.Endpoint())
@@ -62,7 +61,6 @@ func TestTheTimelineTellsWhatHappensAsItDoesAndAfterwards(t *testing.T) {
 
 // Beside what is told as it happens the page reads the newest events, and what it read may be older than what it was told meanwhile.
 func TestTheTimelineKeepsWhatItIsToldWhileItReads(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "first", rollcall.Instance{ID: "a", Addr: "10.0.0.1:80"})
@@ -90,7 +88,6 @@ func TestTheTimelineKeepsWhatItIsToldWhileItReads(t *testing.T) {
 }
 
 func TestTheTimelineGoesOnWhenTheServerAndEtcdWereAway(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	register(t, reg, "shop", rollcall.Instance{ID: "a", Addr: "10.0.0.1:80"})
@@ -115,7 +112,6 @@ func TestTheTimelineGoesOnWhenTheServerAndEtcdWereAway(t *testing.T) {
 }
 
 func TestTheTimelineShowsOlderEventsByScrolling(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	inst := register(t, reg, "shop", rollcall.Instance{ID: "a", Addr: "10.0.0.1:80"})

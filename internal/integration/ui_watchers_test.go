@@ -18,7 +18,6 @@ import (
 )
 
 func TestWhoWatchesAServiceIsOnItsPageWithWhatEachKnows(t *testing.T) {
-	t.Parallel()
 	etcd := etcdtest.Start(t)
 	reg := open(t, etcd.Endpoint())
 	newGreeter(t).register(t, reg, rollcall.Instance{Zone: "a"})
