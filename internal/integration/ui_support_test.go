@@ -25,8 +25,8 @@ type tab struct {
 	at  string // the server's URL
 }
 
-// browse starts a browser that looks at a server. Its tests run one by one: a browser takes a machine for itself. What its console complains of fails the test, but for what lies in the network: a
-// refusal, or a server that is away, is for the page to tell.
+// browse starts a browser that looks at a server. Its tests run one by one: a browser takes a machine for itself. What its console complains of
+// fails the test, but for what lies in the network: a refusal, or a server that is away, is for the page to tell.
 func browse(t *testing.T, server string, flags ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	if testing.Short() {
