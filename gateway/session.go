@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -202,7 +203,7 @@ func (s *session) serve(ctx context.Context, conn *grpc.ClientConn) error {
 	defer watchdog.Stop()
 	for {
 		if err := n.ask(); err != nil {
-			return err
+			return why(ctx, err, heard, ended)
 		}
 		select {
 		case <-s.wake:
@@ -218,6 +219,22 @@ func (s *session) serve(ctx context.Context, conn *grpc.ClientConn) error {
 			if n.beats != 0 {
 				return errSilent
 			}
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// why returns why a stream has ended on which nothing can be sent any more. Only who receives is told that, and only one may receive.
+func why(ctx context.Context, err error, heard <-chan *rollcallv1.SessionResponse, ended <-chan error) error {
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	for {
+		select {
+		case <-heard: // of a stream that is over
 		case err := <-ended:
 			return err
 		case <-ctx.Done():
@@ -283,7 +300,6 @@ func (n *stream) ask() error {
 	s.mu.Unlock()
 	for _, req := range reqs {
 		if err := n.grpc.Send(req); err != nil {
-			_, err = n.grpc.Recv() // why it ended
 			return err
 		}
 	}
