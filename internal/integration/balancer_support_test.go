@@ -159,6 +159,7 @@ type callers struct {
 
 	mu      sync.Mutex
 	last    map[string]int64 // by server: the number of the last call that it answered
+	recent  [400]string      // the servers that answered the last calls
 	failed  []error
 	slowest time.Duration
 }
@@ -195,6 +196,35 @@ func (c *callers) record(addr string, err error, took time.Duration) {
 		return
 	}
 	c.last[addr] = n
+	c.recent[n%int64(len(c.recent))] = addr
+}
+
+// awaitShares waits until the last 400 calls of all together are shared out as wanted, which is told how many of 100 went
+// where. One caller alone, among others, has no even share of what is shared out evenly.
+func (c *callers) awaitShares(t *testing.T, what string, wanted func(map[string]int) bool) {
+	t.Helper()
+	c.more(t, int64(len(c.recent)))
+	var shares map[string]int
+	defer func() {
+		if t.Failed() {
+			t.Logf("of 100 calls there were %v", shares)
+		}
+	}()
+	eventually(t, grpcPatience, what, func() bool { shares = c.shares(); return wanted(shares) })
+}
+
+// shares returns how many of 100 calls, rounded up, each server has answered of late.
+func (c *callers) shares() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := map[string]int{}
+	for _, addr := range c.recent {
+		counts[addr]++
+	}
+	for addr, n := range counts {
+		counts[addr] = (n*100 + len(c.recent) - 1) / len(c.recent)
+	}
+	return counts
 }
 
 // more waits for n further calls.

@@ -21,7 +21,6 @@ type steeredFleet struct {
 	operator   *rollcall.Registry
 	old1, old2 *greeter // of v1, the first with thrice the weight
 	new1, new2 *greeter // of v2
-	conns      []*grpc.ClientConn
 	callers    []*callers
 }
 
@@ -35,7 +34,6 @@ func startSteeredFleet(t *testing.T) *steeredFleet {
 	f.new2.register(t, f.operator, rollcall.Instance{Version: "v2"})
 	for range 3 {
 		conn := dial(t, grpcRegistry(t, etcd))
-		f.conns = append(f.conns, conn)
 		tallyUntil(t, conn, 60, "half of the calls for the heavy one", share(f.old1, 30))
 		f.callers = append(f.callers, startCallers(t, conn, 4))
 	}
@@ -45,8 +43,8 @@ func startSteeredFleet(t *testing.T) *steeredFleet {
 // all waits until every channel's calls are as wanted.
 func (f *steeredFleet) all(t *testing.T, what string, wanted func(map[string]int) bool) {
 	t.Helper()
-	for _, conn := range f.conns {
-		tallyUntil(t, conn, 100, what, wanted)
+	for _, c := range f.callers {
+		c.awaitShares(t, what, wanted)
 	}
 }
 
@@ -130,8 +128,9 @@ func TestAServerThatAnOperatorDrainsUnderLoadGetsNoNewCallAndNoCallFails(t *test
 	f.all(t, "half of the calls again", share(f.old1, 50))
 	override(t, f.operator, grpcService, f.old1.addr, rollcall.Override{Weight: 100})
 	f.all(t, "as many as each other", share(f.old1, 25))
-	override(t, f.operator, grpcService, f.old2.addr, rollcall.Override{Drain: true, Until: time.Now().Add(2 * time.Second)})
+	long := override(t, f.operator, grpcService, f.old2.addr, rollcall.Override{Drain: true, Until: time.Now().Add(time.Hour)})
 	awaitNone(t, 200, []string{f.old2.addr}, f.callers...)
+	override(t, f.operator, grpcService, f.old2.addr, rollcall.Override{Drain: true, Until: time.Now().Add(2 * time.Second), Revision: long.Revision})
 	for _, c := range f.callers {
 		c.awaitAll(t, f.old2.addr) // its time is up
 		c.mustNotFail(t)
