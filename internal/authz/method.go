@@ -21,6 +21,7 @@ var methods = map[string]method{
 
 	rollcallv1.DiscoveryService_ListServices_FullMethodName:    {verb: read, some: true},
 	rollcallv1.DiscoveryService_GetService_FullMethodName:      {verb: read},
+	rollcallv1.DiscoveryService_ListLeases_FullMethodName:      {verb: read},
 	rollcallv1.DiscoveryService_Watch_FullMethodName:           {verb: read},
 	rollcallv1.DiscoveryService_WatchServices_FullMethodName:   {verb: read, some: true},
 	rollcallv1.DiscoveryService_WaitForRevision_FullMethodName: {verb: known},
@@ -35,10 +36,11 @@ var methods = map[string]method{
 	rollcallv1.ControlService_RemoveInstance_FullMethodName: {verb: steer, writes: true},
 	rollcallv1.ControlService_AwaitClients_FullMethodName:   {verb: read},
 
-	rollcallv1.HistoryService_ListEvents_FullMethodName:   {verb: read, some: true},
-	rollcallv1.HistoryService_WatchEvents_FullMethodName:  {verb: read, some: true},
-	rollcallv1.HistoryService_GetServiceAt_FullMethodName: {verb: read},
-	rollcallv1.HistoryService_Diff_FullMethodName:         {verb: read, some: true},
+	rollcallv1.HistoryService_ListEvents_FullMethodName:     {verb: read, some: true},
+	rollcallv1.HistoryService_WatchEvents_FullMethodName:    {verb: read, some: true},
+	rollcallv1.HistoryService_GetServiceAt_FullMethodName:   {verb: read},
+	rollcallv1.HistoryService_ListServicesAt_FullMethodName: {verb: read, some: true},
+	rollcallv1.HistoryService_Diff_FullMethodName:           {verb: read, some: true},
 
 	rollcallv1.OperationsService_GetStatus_FullMethodName:      {verb: admin},
 	rollcallv1.OperationsService_Diagnose_FullMethodName:       {verb: admin},

@@ -2,9 +2,13 @@ package grpcapi
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
@@ -113,4 +117,19 @@ func (d *discovery) WaitForRevision(ctx context.Context, req *rollcallv1.WaitFor
 		return nil, err
 	}
 	return &rollcallv1.WaitForRevisionResponse{Revision: req.GetRevision()}, nil
+}
+
+// ListLeases implements rollcall.v1.
+func (d *discovery) ListLeases(ctx context.Context, req *rollcallv1.ListLeasesRequest) (*rollcallv1.ListLeasesResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	left, err := d.api.reg.TimeLeft(ctx, req.GetService(), req.GetIds()...)
+	if err != nil {
+		return nil, err
+	}
+	resp := &rollcallv1.ListLeasesResponse{}
+	for _, id := range slices.Sorted(maps.Keys(left)) {
+		resp.Leases = append(resp.Leases, &rollcallv1.Lease{Id: id, Left: durationpb.New(left[id])})
+	}
+	return resp, nil
 }

@@ -41,6 +41,25 @@ func (e *events) GetServiceAt(ctx context.Context, req *rollcallv1.GetServiceAtR
 	return resp, nil
 }
 
+// ListServicesAt implements rollcall.v1.
+func (e *events) ListServicesAt(ctx context.Context, req *rollcallv1.ListServicesAtRequest) (*rollcallv1.ListServicesAtResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	at, err := e.moment(ctx, "revision", req.GetRevision(), "time", req.GetTime())
+	if err != nil {
+		return nil, err
+	}
+	views, err := e.viewsAt(ctx, "", at)
+	if err != nil {
+		return nil, err
+	}
+	resp := &rollcallv1.ListServicesAtResponse{At: momentMessage(at)}
+	for _, name := range slices.Sorted(maps.Keys(views)) {
+		resp.Services = append(resp.Services, summaryOf(views[name], nil))
+	}
+	return resp, nil
+}
+
 func momentMessage(m history.Moment) *rollcallv1.Moment {
 	return &rollcallv1.Moment{Revision: m.Revision, Time: message.Moment(m.Time)}
 }

@@ -66,12 +66,12 @@ func verbOf(m protoreflect.MethodDescriptor) string {
 		return "open"
 	case strings.HasPrefix(string(m.FullName()), "grpc.reflection."), name == "WaitForRevision", name == "GetCaller":
 		return "known"
-	case name == "ListServices", name == "WatchServices", name == "ListEvents", name == "WatchEvents", name == "Diff",
+	case name == "ListServices", name == "WatchServices", name == "ListEvents", name == "WatchEvents", name == "ListServicesAt", name == "Diff",
 		strings.HasPrefix(string(m.FullName()), "envoy."):
 		return "list"
 	case name == "GetStatus":
 		return "change" // for admins
-	case name == "AwaitClients":
+	case name == "AwaitClients", name == "ListLeases":
 		return "read"
 	case strings.HasPrefix(name, "Get"), strings.HasPrefix(name, "Watch"):
 		return "read"
@@ -209,7 +209,7 @@ func httpRoutes(t *testing.T) []webRoute {
 		for method := range operations {
 			r := webRoute{strings.ToUpper(method), strings.NewReplacer("{service}", "shop", "{id}", "10.0.0.1:1", "{revision}", "1").Replace(path), "change"}
 			switch {
-			case path == "/v1/history" || path == "/v1/history/watch" || path == "/v1/diff":
+			case path == "/v1/history" || path == "/v1/history/watch" || path == "/v1/history/services" || path == "/v1/diff":
 				r.verb = "list"
 			case path == "/v1/status" || path == "/v1/doctor" || path == "/v1/xds/clients" || path == "/v1/watchers": // for admins
 			case path == "/v1/services" || path == "/v1/watch" || path == "/v1/prometheus/http_sd":

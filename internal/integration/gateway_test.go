@@ -139,8 +139,9 @@ func TestAGatewaysArgumentsAreChecked(t *testing.T) {
 	}
 	reg := openGateway(t, "127.0.0.1:1")
 	for what, err := range map[string]error{
-		"Remove": reg.Remove(t.Context(), "svc", "x"),
-		"Resume": func() error { _, err := reg.Resume(t.Context(), "svc", "x", token); return err }(),
+		"Remove":   reg.Remove(t.Context(), "svc", "x"),
+		"TimeLeft": func() error { _, err := reg.TimeLeft(t.Context(), "svc", "x"); return err }(),
+		"Resume":   func() error { _, err := reg.Resume(t.Context(), "svc", "x", token); return err }(),
 	} {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %v", what, err)

@@ -131,6 +131,18 @@ func TestTheAPITellsWhatHappenedAndWhatHappens(t *testing.T) {
 	if err != nil || len(then.GetInstances()) != 1 || then.GetInstances()[0].GetWeight() != 10 {
 		t.Errorf("the service as it was: %v, %v", then, err)
 	}
+	atFirst, err := client.ListServicesAt(within(t, steerPatience), &rollcallv1.ListServicesAtRequest{Revision: first})
+	if err != nil || len(atFirst.GetServices()) != 1 || atFirst.GetServices()[0].GetService() != "shop" || atFirst.GetServices()[0].GetServing() != 1 || atFirst.GetAt().GetRevision() != first {
+		t.Errorf("all services as they were: %v, %v", atFirst, err)
+	}
+	drained, err := client.ListServicesAt(within(t, steerPatience), &rollcallv1.ListServicesAtRequest{Revision: o.Revision})
+	if err != nil || len(drained.GetServices()) != 1 || drained.GetServices()[0].GetDraining() != 1 {
+		t.Errorf("all services when one was drained: %v, %v", drained, err)
+	}
+	now, err := client.ListServicesAt(within(t, steerPatience), &rollcallv1.ListServicesAtRequest{})
+	if err != nil || len(now.GetServices()) != 0 {
+		t.Errorf("all services now: %v, %v", now, err)
+	}
 	diff, err := client.Diff(within(t, steerPatience), &rollcallv1.DiffRequest{FromRevision: first, ToRevision: o.Revision})
 	if err != nil || len(diff.GetServices()) != 1 || diff.GetServices()[0].GetInstances()[0].GetDetail() != "operator's drain false → true, weight 10 → 20" {
 		t.Errorf("what changed until the drain: %v, %v", diff, err)
@@ -170,6 +182,10 @@ func TestWhatTheHistoryCannotTellIsRefusedByName(t *testing.T) {
 		}, codes.InvalidArgument, "service"},
 		"a revision that has not come": {func() error {
 			_, err := client.GetServiceAt(ctx, &rollcallv1.GetServiceAtRequest{Service: "shop", Revision: 1 << 40})
+			return err
+		}, codes.OutOfRange, "not come"},
+		"all of a revision that has not come": {func() error {
+			_, err := client.ListServicesAt(ctx, &rollcallv1.ListServicesAtRequest{Revision: 1 << 40})
 			return err
 		}, codes.OutOfRange, "not come"},
 		"both a revision and a time": {func() error {

@@ -35,7 +35,7 @@ func (x xdsClients) Clients() []*rollcallv1.XdsClient {
 func watchedMessage(w xds.Watched) *rollcallv1.XdsWatched {
 	m := &rollcallv1.XdsWatched{
 		Type: xdsTypes[w.TypeURL[strings.LastIndex(w.TypeURL, ".")+1:]], Names: make([]string, len(w.Names)),
-		Everything: w.Everything, Version: message.Text(w.Version), Pending: w.Pending,
+		Revisions: w.Revisions, Everything: w.Everything, Version: message.Text(w.Version), Pending: w.Pending,
 	}
 	for n, name := range w.Names {
 		m.Names[n] = message.Text(name)

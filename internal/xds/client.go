@@ -25,6 +25,7 @@ type Client struct {
 type Watched struct {
 	TypeURL    string
 	Names      []string // sorted
+	Revisions  []int64  // of etcd, for each of the names: the newest of which the client has acknowledged it; 0 for none
 	Everything bool     // all services that it may be told of
 	Version    string   // the newest that it acknowledged; "" for none
 	Nonce      string   // of that
@@ -62,7 +63,7 @@ func (st *stream) client() Client {
 	for k, w := range st.types {
 		if w != nil {
 			c.Types = append(c.Types, Watched{
-				TypeURL: typeURLs[k], Names: w.subs.names(), Everything: w.everything,
+				TypeURL: typeURLs[k], Names: w.subs.names(), Revisions: w.subs.revisions(), Everything: w.everything,
 				Version: w.acked, Nonce: w.ackedNonce, Pending: len(w.outstanding) > 0, Refusal: w.refusal,
 			})
 		}

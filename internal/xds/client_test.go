@@ -52,8 +52,35 @@ func TestClientsSayWhoTheyAreAndWhatTheyHave(t *testing.T) {
 	list[0].Since = time.Time{}
 	equal(t, "the client", list[0], Client{
 		ID: "caller", Cluster: "shop", Author: "spiffe://ada", Agent: "gRPC Go", AgentVersion: "1.85.0", Zone: "z1",
-		Types: []Watched{{TypeURL: typeURLs[endpoints], Names: []string{"a"}, Version: r.GetVersionInfo(), Nonce: r.GetNonce()}},
+		Types: []Watched{{TypeURL: typeURLs[endpoints], Names: []string{"a"}, Revisions: []int64{1}, Version: r.GetVersionInfo(), Nonce: r.GetNonce()}},
 	})
+}
+
+func TestClientsHaveTheRevisionOfWhatTheyHaveAcknowledged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Config{})
+	w.tell(view("a", "10.0.0.1:1"), view("b", "10.0.0.2:1")) // of revision 1; each that follows is of the next one
+	c := w.open(&core.Node{Id: "caller"})
+	c.ask(endpoints, "a", "b", "c")
+	has := func(what string, a, b, c int64) {
+		t.Helper()
+		want := []int64{a, b, c}
+		eventually(t, what, func() bool { return slices.Equal(w.watched(endpoints).Revisions, want) })
+	}
+	first := c.next()
+	has("nothing before the acknowledgement", 0, 0, 0)
+	c.ack(first, "a", "b", "c")
+	has("what it acknowledged", 1, 1, 0)
+	w.tell(view("a", "10.0.0.1:1"))
+	has("the same, of a newer revision, which need not be told", 2, 1, 0)
+	w.tell(view("a", "10.0.0.3:1"))
+	second := c.next()
+	has("what was so until something newer was told", 2, 1, 0)
+	c.ack(second, "a", "b", "c")
+	has("that", 3, 1, 0)
+	w.tell(view("c", "10.0.0.4:1"))
+	c.ack(c.next(), "a", "b", "c")
+	has("the first instance of a service that nobody had", 3, 1, 4)
 }
 
 func TestARefusalIsKeptUntilSomethingNewerIsAccepted(t *testing.T) {

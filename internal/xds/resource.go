@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -15,6 +16,9 @@ type resource struct {
 	kind    kind
 	seq     uint64 // counts all resources of a server: greater is newer
 	version string // says what is in it: the same content has the same version, on every server
+
+	// as is up to which revision of etcd it holds: that of its making, and when something else takes its place the one before.
+	as *atomic.Int64
 
 	fragment mem.Buffer // as it stands in a response, field and all
 	value    []byte     // the message; a part of the fragment
@@ -49,7 +53,7 @@ func newResource(k kind, name string, value []byte) *resource {
 	sum := sha256.Sum256(b[at:])
 	return &resource{
 		name: name, kind: k, version: hex.EncodeToString(sum[:8]),
-		fragment: mem.SliceBuffer(b), value: b[at:],
+		as: new(atomic.Int64), fragment: mem.SliceBuffer(b), value: b[at:],
 	}
 }
 

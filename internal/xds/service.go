@@ -20,6 +20,8 @@ type service struct {
 	next      *rollcall.View // what is to be published
 	published time.Time      // the last time
 
+	revision atomic.Int64 // of the newest view that was published
+
 	mu     sync.Mutex
 	known  bool
 	view   *rollcall.View // that was published; nil: nobody is registered
@@ -54,6 +56,7 @@ func (s *Server) join(sub *subscription, key cellKey) {
 		sv = &service{s: s, name: key.name.service, known: s.known, view: s.views[key.name.service], cells: map[cellKey]*cell{}}
 		if sv.view != nil {
 			sv.split = splitOf(sv.view.Policy)
+			sv.revision.Store(sv.view.Revision)
 		}
 		s.services[sv.name] = sv
 	}
@@ -102,6 +105,9 @@ func (sv *service) publish(v *rollcall.View, now time.Time) (again time.Time) {
 	defer sv.mu.Unlock()
 	was, known := sv.view, sv.known
 	sv.known, sv.view = true, v
+	if v != nil {
+		defer sv.revision.Store(v.Revision) // when what it says can be had
+	}
 	if known && same(was, v) && (sv.turns.IsZero() || now.Before(sv.turns)) {
 		return sv.turns
 	}
@@ -163,11 +169,17 @@ func (sv *service) encode(c *cell, shared map[cellKey]*resource) bool {
 			r = was
 		} else {
 			r.seq = sv.s.seq.Add(1)
+			if sv.view != nil {
+				r.as.Store(sv.view.Revision)
+			}
 		}
 		shared[key] = r
 	}
 	if was != nil && was.version == r.version {
 		return false
+	}
+	if was != nil {
+		was.as.Store(max(was.as.Load(), sv.revision.Load()))
 	}
 	c.resource.Store(r)
 	return true

@@ -3,19 +3,21 @@ package xds
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // subscription is one name that a client asked for.
 type subscription struct {
 	stream      *stream
-	text        string // the name as it is written
-	cell        *cell  // nil: no resource can have this name
-	at          int    // where it stands among the cell's; guarded by the service's mu
-	sent, acked uint64 // which resource
-	refused     uint64 // the newest that the client refused
-	initial     string // the version that the client says it has
-	implied     bool   // nobody asked for it but for everything
-	asked       uint64 // in which request of the state of the world, as watch.requests counts them
+	text        string        // the name as it is written
+	cell        *cell         // nil: no resource can have this name
+	at          int           // where it stands among the cell's; guarded by the service's mu
+	sent, acked uint64        // which resource
+	as          *atomic.Int64 // up to which revision of etcd that holds; nil: nothing was acknowledged
+	refused     uint64        // the newest that the client refused
+	initial     string        // the version that the client says it has
+	implied     bool          // nobody asked for it but for everything
+	asked       uint64        // in which request of the state of the world, as watch.requests counts them
 }
 
 // subscriptions are sorted by their names, and each name is there once: mostly there are few, and they are gone through often.
@@ -39,6 +41,30 @@ func (list subscriptions) names() []string {
 		names[n] = sub.text
 	}
 	return names
+}
+
+// revisions returns for each name of which revision the client has it.
+func (list subscriptions) revisions() []int64 {
+	revisions := make([]int64, len(list))
+	for n, sub := range list {
+		revisions[n] = sub.revision()
+	}
+	return revisions
+}
+
+// revision returns of which revision of etcd the client has what it asked for; 0: it has nothing. What is the same in a newer view need
+// not be told again.
+func (sub *subscription) revision() int64 {
+	if sub.cell == nil {
+		return 0
+	}
+	if sub.as == nil {
+		return 0
+	}
+	if r := sub.cell.resource.Load(); r != nil && sub.acked == r.seq {
+		return max(sub.cell.service.revision.Load(), r.as.Load())
+	}
+	return sub.as.Load()
 }
 
 // want subscribes a stream to a name, unless it is already.

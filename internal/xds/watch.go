@@ -3,6 +3,7 @@ package xds
 import (
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,6 +46,7 @@ type delivery struct {
 type delivered struct {
 	sub *subscription
 	seq uint64
+	as  *atomic.Int64 // the resource's
 }
 
 // collect returns what the client has not been sent.
@@ -71,14 +73,14 @@ func (w *watch) collect(delta bool) []*response {
 		}
 		if sub.initial != "" {
 			if sub.initial == r.version {
-				sub.sent, sub.acked = r.seq, r.seq
+				sub.sent, sub.acked, sub.as = r.seq, r.seq, r.as
 			}
 			sub.initial = ""
 		}
 		isNews := sub.sent != r.seq
 		news = news || isNews
 		if isNews || w.kind.whole() && !delta {
-			list, of = append(list, r), append(of, delivered{sub, r.seq})
+			list, of = append(list, r), append(of, delivered{sub, r.seq, r.as})
 		}
 	}
 	if !news || w.must && len(list) == 0 && w.waits() {
@@ -168,7 +170,9 @@ func (w *watch) answered(nonce string, refused bool, detail string) bool {
 
 func (d delivery) acknowledged() {
 	for _, r := range d.of {
-		r.sub.acked = max(r.sub.acked, r.seq)
+		if r.seq > r.sub.acked {
+			r.sub.acked, r.sub.as = r.seq, r.as
+		}
 	}
 }
 

@@ -427,6 +427,162 @@ func (x *GetServiceResponse) GetStale() *Staleness {
 	return nil
 }
 
+// ListLeasesRequest names instances.
+type ListLeasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service's name.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Ids of its instances, at most 100.
+	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLeasesRequest) Reset() {
+	*x = ListLeasesRequest{}
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLeasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLeasesRequest) ProtoMessage() {}
+
+func (x *ListLeasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLeasesRequest.ProtoReflect.Descriptor instead.
+func (*ListLeasesRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListLeasesRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ListLeasesRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// ListLeasesResponse tells of those instances that have a lease.
+type ListLeasesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by id. Who is not there any more is not here, nor who has no lease and stays for good.
+	Leases        []*Lease `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLeasesResponse) Reset() {
+	*x = ListLeasesResponse{}
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLeasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLeasesResponse) ProtoMessage() {}
+
+func (x *ListLeasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLeasesResponse.ProtoReflect.Descriptor instead.
+func (*ListLeasesResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListLeasesResponse) GetLeases() []*Lease {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+// Lease is the time of one instance.
+type Lease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How much longer it stays unless its lease is renewed, in whole seconds, rounded down; a lease that has just ended has none left.
+	Left          *durationpb.Duration `protobuf:"bytes,2,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Lease) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Lease) GetLeft() *durationpb.Duration {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
 // WatchRequest names a service.
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -444,7 +600,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[5]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +612,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[5]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +625,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{5}
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchRequest) GetService() string {
@@ -517,7 +673,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[6]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +685,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[6]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +698,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{6}
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchResponse) GetRevision() int64 {
@@ -605,7 +761,7 @@ type WatchServicesRequest struct {
 
 func (x *WatchServicesRequest) Reset() {
 	*x = WatchServicesRequest{}
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[7]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +773,7 @@ func (x *WatchServicesRequest) String() string {
 func (*WatchServicesRequest) ProtoMessage() {}
 
 func (x *WatchServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[7]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +786,7 @@ func (x *WatchServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchServicesRequest.ProtoReflect.Descriptor instead.
 func (*WatchServicesRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{7}
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchServicesRequest) GetPrefix() string {
@@ -657,7 +813,7 @@ type WatchServicesResponse struct {
 
 func (x *WatchServicesResponse) Reset() {
 	*x = WatchServicesResponse{}
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[8]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +825,7 @@ func (x *WatchServicesResponse) String() string {
 func (*WatchServicesResponse) ProtoMessage() {}
 
 func (x *WatchServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[8]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +838,7 @@ func (x *WatchServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchServicesResponse.ProtoReflect.Descriptor instead.
 func (*WatchServicesResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{8}
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchServicesResponse) GetRevision() int64 {
@@ -726,7 +882,7 @@ type WaitForRevisionRequest struct {
 
 func (x *WaitForRevisionRequest) Reset() {
 	*x = WaitForRevisionRequest{}
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[9]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +894,7 @@ func (x *WaitForRevisionRequest) String() string {
 func (*WaitForRevisionRequest) ProtoMessage() {}
 
 func (x *WaitForRevisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[9]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +907,7 @@ func (x *WaitForRevisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForRevisionRequest.ProtoReflect.Descriptor instead.
 func (*WaitForRevisionRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{9}
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WaitForRevisionRequest) GetRevision() int64 {
@@ -779,7 +935,7 @@ type WaitForRevisionResponse struct {
 
 func (x *WaitForRevisionResponse) Reset() {
 	*x = WaitForRevisionResponse{}
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[10]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +947,7 @@ func (x *WaitForRevisionResponse) String() string {
 func (*WaitForRevisionResponse) ProtoMessage() {}
 
 func (x *WaitForRevisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_discovery_proto_msgTypes[10]
+	mi := &file_rollcall_v1_discovery_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +960,7 @@ func (x *WaitForRevisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForRevisionResponse.ProtoReflect.Descriptor instead.
 func (*WaitForRevisionResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{10}
+	return file_rollcall_v1_discovery_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WaitForRevisionResponse) GetRevision() int64 {
@@ -856,7 +1012,15 @@ const file_rollcall_v1_discovery_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x123\n" +
 	"\tinstances\x18\x03 \x03(\v2\x15.rollcall.v1.InstanceR\tinstances\x12+\n" +
 	"\x06policy\x18\x04 \x01(\v2\x13.rollcall.v1.PolicyR\x06policy\x12,\n" +
-	"\x05stale\x18\x05 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\"\\\n" +
+	"\x05stale\x18\x05 \x01(\v2\x16.rollcall.v1.StalenessR\x05stale\"?\n" +
+	"\x11ListLeasesRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\"@\n" +
+	"\x12ListLeasesResponse\x12*\n" +
+	"\x06leases\x18\x01 \x03(\v2\x12.rollcall.v1.LeaseR\x06leases\"F\n" +
+	"\x05Lease\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12-\n" +
+	"\x04left\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04left\"\\\n" +
 	"\fWatchRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x16\n" +
@@ -880,11 +1044,13 @@ const file_rollcall_v1_discovery_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"5\n" +
 	"\x17WaitForRevisionResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x03R\brevision2\x87\x04\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision2\xfd\x04\n" +
 	"\x10DiscoveryService\x12i\n" +
 	"\fListServices\x12 .rollcall.v1.ListServicesRequest\x1a!.rollcall.v1.ListServicesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/services\x12m\n" +
 	"\n" +
-	"GetService\x12\x1e.rollcall.v1.GetServiceRequest\x1a\x1f.rollcall.v1.GetServiceResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/services/{service}\x12@\n" +
+	"GetService\x12\x1e.rollcall.v1.GetServiceRequest\x1a\x1f.rollcall.v1.GetServiceResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/services/{service}\x12t\n" +
+	"\n" +
+	"ListLeases\x12\x1e.rollcall.v1.ListLeasesRequest\x1a\x1f.rollcall.v1.ListLeasesResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/services/{service}/leases\x12@\n" +
 	"\x05Watch\x12\x19.rollcall.v1.WatchRequest\x1a\x1a.rollcall.v1.WatchResponse0\x01\x12X\n" +
 	"\rWatchServices\x12!.rollcall.v1.WatchServicesRequest\x1a\".rollcall.v1.WatchServicesResponse0\x01\x12}\n" +
 	"\x0fWaitForRevision\x12#.rollcall.v1.WaitForRevisionRequest\x1a$.rollcall.v1.WaitForRevisionResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/revision/{revision}B<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
@@ -901,56 +1067,63 @@ func file_rollcall_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_rollcall_v1_discovery_proto_rawDescData
 }
 
-var file_rollcall_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_rollcall_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_rollcall_v1_discovery_proto_goTypes = []any{
 	(*ListServicesRequest)(nil),     // 0: rollcall.v1.ListServicesRequest
 	(*ListServicesResponse)(nil),    // 1: rollcall.v1.ListServicesResponse
 	(*ServiceSummary)(nil),          // 2: rollcall.v1.ServiceSummary
 	(*GetServiceRequest)(nil),       // 3: rollcall.v1.GetServiceRequest
 	(*GetServiceResponse)(nil),      // 4: rollcall.v1.GetServiceResponse
-	(*WatchRequest)(nil),            // 5: rollcall.v1.WatchRequest
-	(*WatchResponse)(nil),           // 6: rollcall.v1.WatchResponse
-	(*WatchServicesRequest)(nil),    // 7: rollcall.v1.WatchServicesRequest
-	(*WatchServicesResponse)(nil),   // 8: rollcall.v1.WatchServicesResponse
-	(*WaitForRevisionRequest)(nil),  // 9: rollcall.v1.WaitForRevisionRequest
-	(*WaitForRevisionResponse)(nil), // 10: rollcall.v1.WaitForRevisionResponse
-	nil,                             // 11: rollcall.v1.ServiceSummary.ZonesEntry
-	nil,                             // 12: rollcall.v1.ServiceSummary.VersionsEntry
-	(*Staleness)(nil),               // 13: rollcall.v1.Staleness
-	(*Instance)(nil),                // 14: rollcall.v1.Instance
-	(*Policy)(nil),                  // 15: rollcall.v1.Policy
-	(*Update)(nil),                  // 16: rollcall.v1.Update
-	(*durationpb.Duration)(nil),     // 17: google.protobuf.Duration
+	(*ListLeasesRequest)(nil),       // 5: rollcall.v1.ListLeasesRequest
+	(*ListLeasesResponse)(nil),      // 6: rollcall.v1.ListLeasesResponse
+	(*Lease)(nil),                   // 7: rollcall.v1.Lease
+	(*WatchRequest)(nil),            // 8: rollcall.v1.WatchRequest
+	(*WatchResponse)(nil),           // 9: rollcall.v1.WatchResponse
+	(*WatchServicesRequest)(nil),    // 10: rollcall.v1.WatchServicesRequest
+	(*WatchServicesResponse)(nil),   // 11: rollcall.v1.WatchServicesResponse
+	(*WaitForRevisionRequest)(nil),  // 12: rollcall.v1.WaitForRevisionRequest
+	(*WaitForRevisionResponse)(nil), // 13: rollcall.v1.WaitForRevisionResponse
+	nil,                             // 14: rollcall.v1.ServiceSummary.ZonesEntry
+	nil,                             // 15: rollcall.v1.ServiceSummary.VersionsEntry
+	(*Staleness)(nil),               // 16: rollcall.v1.Staleness
+	(*Instance)(nil),                // 17: rollcall.v1.Instance
+	(*Policy)(nil),                  // 18: rollcall.v1.Policy
+	(*durationpb.Duration)(nil),     // 19: google.protobuf.Duration
+	(*Update)(nil),                  // 20: rollcall.v1.Update
 }
 var file_rollcall_v1_discovery_proto_depIdxs = []int32{
 	2,  // 0: rollcall.v1.ListServicesResponse.services:type_name -> rollcall.v1.ServiceSummary
-	13, // 1: rollcall.v1.ListServicesResponse.stale:type_name -> rollcall.v1.Staleness
-	11, // 2: rollcall.v1.ServiceSummary.zones:type_name -> rollcall.v1.ServiceSummary.ZonesEntry
-	12, // 3: rollcall.v1.ServiceSummary.versions:type_name -> rollcall.v1.ServiceSummary.VersionsEntry
-	14, // 4: rollcall.v1.GetServiceResponse.instances:type_name -> rollcall.v1.Instance
-	15, // 5: rollcall.v1.GetServiceResponse.policy:type_name -> rollcall.v1.Policy
-	13, // 6: rollcall.v1.GetServiceResponse.stale:type_name -> rollcall.v1.Staleness
-	16, // 7: rollcall.v1.WatchResponse.updates:type_name -> rollcall.v1.Update
-	15, // 8: rollcall.v1.WatchResponse.policy:type_name -> rollcall.v1.Policy
-	13, // 9: rollcall.v1.WatchResponse.stale:type_name -> rollcall.v1.Staleness
-	2,  // 10: rollcall.v1.WatchServicesResponse.services:type_name -> rollcall.v1.ServiceSummary
-	13, // 11: rollcall.v1.WatchServicesResponse.stale:type_name -> rollcall.v1.Staleness
-	17, // 12: rollcall.v1.WaitForRevisionRequest.timeout:type_name -> google.protobuf.Duration
-	0,  // 13: rollcall.v1.DiscoveryService.ListServices:input_type -> rollcall.v1.ListServicesRequest
-	3,  // 14: rollcall.v1.DiscoveryService.GetService:input_type -> rollcall.v1.GetServiceRequest
-	5,  // 15: rollcall.v1.DiscoveryService.Watch:input_type -> rollcall.v1.WatchRequest
-	7,  // 16: rollcall.v1.DiscoveryService.WatchServices:input_type -> rollcall.v1.WatchServicesRequest
-	9,  // 17: rollcall.v1.DiscoveryService.WaitForRevision:input_type -> rollcall.v1.WaitForRevisionRequest
-	1,  // 18: rollcall.v1.DiscoveryService.ListServices:output_type -> rollcall.v1.ListServicesResponse
-	4,  // 19: rollcall.v1.DiscoveryService.GetService:output_type -> rollcall.v1.GetServiceResponse
-	6,  // 20: rollcall.v1.DiscoveryService.Watch:output_type -> rollcall.v1.WatchResponse
-	8,  // 21: rollcall.v1.DiscoveryService.WatchServices:output_type -> rollcall.v1.WatchServicesResponse
-	10, // 22: rollcall.v1.DiscoveryService.WaitForRevision:output_type -> rollcall.v1.WaitForRevisionResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	16, // 1: rollcall.v1.ListServicesResponse.stale:type_name -> rollcall.v1.Staleness
+	14, // 2: rollcall.v1.ServiceSummary.zones:type_name -> rollcall.v1.ServiceSummary.ZonesEntry
+	15, // 3: rollcall.v1.ServiceSummary.versions:type_name -> rollcall.v1.ServiceSummary.VersionsEntry
+	17, // 4: rollcall.v1.GetServiceResponse.instances:type_name -> rollcall.v1.Instance
+	18, // 5: rollcall.v1.GetServiceResponse.policy:type_name -> rollcall.v1.Policy
+	16, // 6: rollcall.v1.GetServiceResponse.stale:type_name -> rollcall.v1.Staleness
+	7,  // 7: rollcall.v1.ListLeasesResponse.leases:type_name -> rollcall.v1.Lease
+	19, // 8: rollcall.v1.Lease.left:type_name -> google.protobuf.Duration
+	20, // 9: rollcall.v1.WatchResponse.updates:type_name -> rollcall.v1.Update
+	18, // 10: rollcall.v1.WatchResponse.policy:type_name -> rollcall.v1.Policy
+	16, // 11: rollcall.v1.WatchResponse.stale:type_name -> rollcall.v1.Staleness
+	2,  // 12: rollcall.v1.WatchServicesResponse.services:type_name -> rollcall.v1.ServiceSummary
+	16, // 13: rollcall.v1.WatchServicesResponse.stale:type_name -> rollcall.v1.Staleness
+	19, // 14: rollcall.v1.WaitForRevisionRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 15: rollcall.v1.DiscoveryService.ListServices:input_type -> rollcall.v1.ListServicesRequest
+	3,  // 16: rollcall.v1.DiscoveryService.GetService:input_type -> rollcall.v1.GetServiceRequest
+	5,  // 17: rollcall.v1.DiscoveryService.ListLeases:input_type -> rollcall.v1.ListLeasesRequest
+	8,  // 18: rollcall.v1.DiscoveryService.Watch:input_type -> rollcall.v1.WatchRequest
+	10, // 19: rollcall.v1.DiscoveryService.WatchServices:input_type -> rollcall.v1.WatchServicesRequest
+	12, // 20: rollcall.v1.DiscoveryService.WaitForRevision:input_type -> rollcall.v1.WaitForRevisionRequest
+	1,  // 21: rollcall.v1.DiscoveryService.ListServices:output_type -> rollcall.v1.ListServicesResponse
+	4,  // 22: rollcall.v1.DiscoveryService.GetService:output_type -> rollcall.v1.GetServiceResponse
+	6,  // 23: rollcall.v1.DiscoveryService.ListLeases:output_type -> rollcall.v1.ListLeasesResponse
+	9,  // 24: rollcall.v1.DiscoveryService.Watch:output_type -> rollcall.v1.WatchResponse
+	11, // 25: rollcall.v1.DiscoveryService.WatchServices:output_type -> rollcall.v1.WatchServicesResponse
+	13, // 26: rollcall.v1.DiscoveryService.WaitForRevision:output_type -> rollcall.v1.WaitForRevisionResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_discovery_proto_init() }
@@ -965,7 +1138,7 @@ func file_rollcall_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_discovery_proto_rawDesc), len(file_rollcall_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	DiscoveryService_ListServices_FullMethodName    = "/rollcall.v1.DiscoveryService/ListServices"
 	DiscoveryService_GetService_FullMethodName      = "/rollcall.v1.DiscoveryService/GetService"
+	DiscoveryService_ListLeases_FullMethodName      = "/rollcall.v1.DiscoveryService/ListLeases"
 	DiscoveryService_Watch_FullMethodName           = "/rollcall.v1.DiscoveryService/Watch"
 	DiscoveryService_WatchServices_FullMethodName   = "/rollcall.v1.DiscoveryService/WatchServices"
 	DiscoveryService_WaitForRevision_FullMethodName = "/rollcall.v1.DiscoveryService/WaitForRevision"
@@ -38,6 +39,8 @@ type DiscoveryServiceClient interface {
 	ListServices(ctx context.Context, in *ListServicesRequest, opts ...grpc.CallOption) (*ListServicesResponse, error)
 	// GetService returns all instances of a service. One that nobody registered has none; that is no error.
 	GetService(ctx context.Context, in *GetServiceRequest, opts ...grpc.CallOption) (*GetServiceResponse, error)
+	// ListLeases tells how much longer instances of a service stay if nobody renews their leases. It asks etcd, once for each lease.
+	ListLeases(ctx context.Context, in *ListLeasesRequest, opts ...grpc.CallOption) (*ListLeasesResponse, error)
 	// Watch tells the instances of a service and then, without end, what changes: first a snapshot or, when it resumes, what it missed. A
 	// stream that is slow is told less often, never less. As JSON it is GET /v1/services/{service}/watch, Server-Sent Events.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
@@ -70,6 +73,16 @@ func (c *discoveryServiceClient) GetService(ctx context.Context, in *GetServiceR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServiceResponse)
 	err := c.cc.Invoke(ctx, DiscoveryService_GetService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *discoveryServiceClient) ListLeases(ctx context.Context, in *ListLeasesRequest, opts ...grpc.CallOption) (*ListLeasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLeasesResponse)
+	err := c.cc.Invoke(ctx, DiscoveryService_ListLeases_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +147,8 @@ type DiscoveryServiceServer interface {
 	ListServices(context.Context, *ListServicesRequest) (*ListServicesResponse, error)
 	// GetService returns all instances of a service. One that nobody registered has none; that is no error.
 	GetService(context.Context, *GetServiceRequest) (*GetServiceResponse, error)
+	// ListLeases tells how much longer instances of a service stay if nobody renews their leases. It asks etcd, once for each lease.
+	ListLeases(context.Context, *ListLeasesRequest) (*ListLeasesResponse, error)
 	// Watch tells the instances of a service and then, without end, what changes: first a snapshot or, when it resumes, what it missed. A
 	// stream that is slow is told less often, never less. As JSON it is GET /v1/services/{service}/watch, Server-Sent Events.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
@@ -157,6 +172,9 @@ func (UnimplementedDiscoveryServiceServer) ListServices(context.Context, *ListSe
 }
 func (UnimplementedDiscoveryServiceServer) GetService(context.Context, *GetServiceRequest) (*GetServiceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetService not implemented")
+}
+func (UnimplementedDiscoveryServiceServer) ListLeases(context.Context, *ListLeasesRequest) (*ListLeasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLeases not implemented")
 }
 func (UnimplementedDiscoveryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -224,6 +242,24 @@ func _DiscoveryService_GetService_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DiscoveryService_ListLeases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLeasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DiscoveryServiceServer).ListLeases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DiscoveryService_ListLeases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DiscoveryServiceServer).ListLeases(ctx, req.(*ListLeasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DiscoveryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -278,6 +314,10 @@ var DiscoveryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetService",
 			Handler:    _DiscoveryService_GetService_Handler,
+		},
+		{
+			MethodName: "ListLeases",
+			Handler:    _DiscoveryService_ListLeases_Handler,
 		},
 		{
 			MethodName: "WaitForRevision",

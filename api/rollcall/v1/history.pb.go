@@ -779,6 +779,116 @@ func (x *Moment) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// ListServicesAtRequest names a moment.
+type ListServicesAtRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When: etcd's revision; 0: `time` says.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When; not set, and no revision: now.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListServicesAtRequest) Reset() {
+	*x = ListServicesAtRequest{}
+	mi := &file_rollcall_v1_history_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListServicesAtRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListServicesAtRequest) ProtoMessage() {}
+
+func (x *ListServicesAtRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_history_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListServicesAtRequest.ProtoReflect.Descriptor instead.
+func (*ListServicesAtRequest) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListServicesAtRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ListServicesAtRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// ListServicesAtResponse is the registry as it was, in numbers.
+type ListServicesAtResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The moment, as precisely as it is known.
+	At *Moment `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Sorted by name. There are no suspects: etcd, of which the past is, knows of none.
+	Services      []*ServiceSummary `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListServicesAtResponse) Reset() {
+	*x = ListServicesAtResponse{}
+	mi := &file_rollcall_v1_history_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListServicesAtResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListServicesAtResponse) ProtoMessage() {}
+
+func (x *ListServicesAtResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rollcall_v1_history_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListServicesAtResponse.ProtoReflect.Descriptor instead.
+func (*ListServicesAtResponse) Descriptor() ([]byte, []int) {
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListServicesAtResponse) GetAt() *Moment {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ListServicesAtResponse) GetServices() []*ServiceSummary {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
 // GetServiceAtRequest names a service and a moment.
 type GetServiceAtRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -794,7 +904,7 @@ type GetServiceAtRequest struct {
 
 func (x *GetServiceAtRequest) Reset() {
 	*x = GetServiceAtRequest{}
-	mi := &file_rollcall_v1_history_proto_msgTypes[7]
+	mi := &file_rollcall_v1_history_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +916,7 @@ func (x *GetServiceAtRequest) String() string {
 func (*GetServiceAtRequest) ProtoMessage() {}
 
 func (x *GetServiceAtRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_history_proto_msgTypes[7]
+	mi := &file_rollcall_v1_history_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +929,7 @@ func (x *GetServiceAtRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceAtRequest.ProtoReflect.Descriptor instead.
 func (*GetServiceAtRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{7}
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetServiceAtRequest) GetService() string {
@@ -860,7 +970,7 @@ type GetServiceAtResponse struct {
 
 func (x *GetServiceAtResponse) Reset() {
 	*x = GetServiceAtResponse{}
-	mi := &file_rollcall_v1_history_proto_msgTypes[8]
+	mi := &file_rollcall_v1_history_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +982,7 @@ func (x *GetServiceAtResponse) String() string {
 func (*GetServiceAtResponse) ProtoMessage() {}
 
 func (x *GetServiceAtResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_history_proto_msgTypes[8]
+	mi := &file_rollcall_v1_history_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +995,7 @@ func (x *GetServiceAtResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceAtResponse.ProtoReflect.Descriptor instead.
 func (*GetServiceAtResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{8}
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetServiceAtResponse) GetService() string {
@@ -935,7 +1045,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_rollcall_v1_history_proto_msgTypes[9]
+	mi := &file_rollcall_v1_history_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1057,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_history_proto_msgTypes[9]
+	mi := &file_rollcall_v1_history_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1070,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{9}
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DiffRequest) GetService() string {
@@ -1013,7 +1123,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_rollcall_v1_history_proto_msgTypes[10]
+	mi := &file_rollcall_v1_history_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1135,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_history_proto_msgTypes[10]
+	mi := &file_rollcall_v1_history_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1148,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{10}
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DiffResponse) GetFrom() *Moment {
@@ -1079,7 +1189,7 @@ type ServiceDiff struct {
 
 func (x *ServiceDiff) Reset() {
 	*x = ServiceDiff{}
-	mi := &file_rollcall_v1_history_proto_msgTypes[11]
+	mi := &file_rollcall_v1_history_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1201,7 @@ func (x *ServiceDiff) String() string {
 func (*ServiceDiff) ProtoMessage() {}
 
 func (x *ServiceDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_history_proto_msgTypes[11]
+	mi := &file_rollcall_v1_history_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1214,7 @@ func (x *ServiceDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceDiff.ProtoReflect.Descriptor instead.
 func (*ServiceDiff) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{11}
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ServiceDiff) GetService() string {
@@ -1152,7 +1262,7 @@ type InstanceDiff struct {
 
 func (x *InstanceDiff) Reset() {
 	*x = InstanceDiff{}
-	mi := &file_rollcall_v1_history_proto_msgTypes[12]
+	mi := &file_rollcall_v1_history_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1274,7 @@ func (x *InstanceDiff) String() string {
 func (*InstanceDiff) ProtoMessage() {}
 
 func (x *InstanceDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_rollcall_v1_history_proto_msgTypes[12]
+	mi := &file_rollcall_v1_history_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1287,7 @@ func (x *InstanceDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceDiff.ProtoReflect.Descriptor instead.
 func (*InstanceDiff) Descriptor() ([]byte, []int) {
-	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{12}
+	return file_rollcall_v1_history_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InstanceDiff) GetOp() Update_Op {
@@ -1212,7 +1322,7 @@ var File_rollcall_v1_history_proto protoreflect.FileDescriptor
 
 const file_rollcall_v1_history_proto_rawDesc = "" +
 	"\n" +
-	"\x19rollcall/v1/history.proto\x12\vrollcall.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arollcall/v1/instance.proto\"\xa5\a\n" +
+	"\x19rollcall/v1/history.proto\x12\vrollcall.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brollcall/v1/discovery.proto\x1a\x1arollcall/v1/instance.proto\"\xa5\a\n" +
 	"\x05Event\x12+\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x17.rollcall.v1.Event.KindR\x04kind\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12.\n" +
@@ -1286,7 +1396,13 @@ const file_rollcall_v1_history_proto_rawDesc = "" +
 	"\x03gap\x18\x03 \x01(\bR\x03gap\"T\n" +
 	"\x06Moment\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"{\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"c\n" +
+	"\x15ListServicesAtRequest\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"v\n" +
+	"\x16ListServicesAtResponse\x12#\n" +
+	"\x02at\x18\x01 \x01(\v2\x13.rollcall.v1.MomentR\x02at\x127\n" +
+	"\bservices\x18\x02 \x03(\v2\x1b.rollcall.v1.ServiceSummaryR\bservices\"{\n" +
 	"\x13GetServiceAtRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12.\n" +
@@ -1316,11 +1432,12 @@ const file_rollcall_v1_history_proto_rawDesc = "" +
 	"\x02op\x18\x01 \x01(\x0e2\x16.rollcall.v1.Update.OpR\x02op\x12-\n" +
 	"\x06before\x18\x02 \x01(\v2\x15.rollcall.v1.InstanceR\x06before\x12+\n" +
 	"\x05after\x18\x03 \x01(\v2\x15.rollcall.v1.InstanceR\x05after\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail2\x8f\x03\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail2\x88\x04\n" +
 	"\x0eHistoryService\x12b\n" +
 	"\n" +
 	"ListEvents\x12\x1e.rollcall.v1.ListEventsRequest\x1a\x1f.rollcall.v1.ListEventsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/history\x12R\n" +
-	"\vWatchEvents\x12\x1f.rollcall.v1.WatchEventsRequest\x1a .rollcall.v1.WatchEventsResponse0\x01\x12v\n" +
+	"\vWatchEvents\x12\x1f.rollcall.v1.WatchEventsRequest\x1a .rollcall.v1.WatchEventsResponse0\x01\x12w\n" +
+	"\x0eListServicesAt\x12\".rollcall.v1.ListServicesAtRequest\x1a#.rollcall.v1.ListServicesAtResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/history/services\x12v\n" +
 	"\fGetServiceAt\x12 .rollcall.v1.GetServiceAtRequest\x1a!.rollcall.v1.GetServiceAtResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/services/{service}/at\x12M\n" +
 	"\x04Diff\x12\x18.rollcall.v1.DiffRequest\x1a\x19.rollcall.v1.DiffResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/diffB<Z:github.com/rollcall-io/rollcall/api/rollcall/v1;rollcallv1b\x06proto3"
@@ -1338,73 +1455,81 @@ func file_rollcall_v1_history_proto_rawDescGZIP() []byte {
 }
 
 var file_rollcall_v1_history_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rollcall_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_rollcall_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_rollcall_v1_history_proto_goTypes = []any{
-	(Event_Kind)(0),               // 0: rollcall.v1.Event.Kind
-	(*Event)(nil),                 // 1: rollcall.v1.Event
-	(*ListEventsRequest)(nil),     // 2: rollcall.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 3: rollcall.v1.ListEventsResponse
-	(*HistoryBegin)(nil),          // 4: rollcall.v1.HistoryBegin
-	(*WatchEventsRequest)(nil),    // 5: rollcall.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),   // 6: rollcall.v1.WatchEventsResponse
-	(*Moment)(nil),                // 7: rollcall.v1.Moment
-	(*GetServiceAtRequest)(nil),   // 8: rollcall.v1.GetServiceAtRequest
-	(*GetServiceAtResponse)(nil),  // 9: rollcall.v1.GetServiceAtResponse
-	(*DiffRequest)(nil),           // 10: rollcall.v1.DiffRequest
-	(*DiffResponse)(nil),          // 11: rollcall.v1.DiffResponse
-	(*ServiceDiff)(nil),           // 12: rollcall.v1.ServiceDiff
-	(*InstanceDiff)(nil),          // 13: rollcall.v1.InstanceDiff
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(*Instance)(nil),              // 16: rollcall.v1.Instance
-	(*Policy)(nil),                // 17: rollcall.v1.Policy
-	(Update_Op)(0),                // 18: rollcall.v1.Update.Op
+	(Event_Kind)(0),                // 0: rollcall.v1.Event.Kind
+	(*Event)(nil),                  // 1: rollcall.v1.Event
+	(*ListEventsRequest)(nil),      // 2: rollcall.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),     // 3: rollcall.v1.ListEventsResponse
+	(*HistoryBegin)(nil),           // 4: rollcall.v1.HistoryBegin
+	(*WatchEventsRequest)(nil),     // 5: rollcall.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),    // 6: rollcall.v1.WatchEventsResponse
+	(*Moment)(nil),                 // 7: rollcall.v1.Moment
+	(*ListServicesAtRequest)(nil),  // 8: rollcall.v1.ListServicesAtRequest
+	(*ListServicesAtResponse)(nil), // 9: rollcall.v1.ListServicesAtResponse
+	(*GetServiceAtRequest)(nil),    // 10: rollcall.v1.GetServiceAtRequest
+	(*GetServiceAtResponse)(nil),   // 11: rollcall.v1.GetServiceAtResponse
+	(*DiffRequest)(nil),            // 12: rollcall.v1.DiffRequest
+	(*DiffResponse)(nil),           // 13: rollcall.v1.DiffResponse
+	(*ServiceDiff)(nil),            // 14: rollcall.v1.ServiceDiff
+	(*InstanceDiff)(nil),           // 15: rollcall.v1.InstanceDiff
+	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
+	(*ServiceSummary)(nil),         // 18: rollcall.v1.ServiceSummary
+	(*Instance)(nil),               // 19: rollcall.v1.Instance
+	(*Policy)(nil),                 // 20: rollcall.v1.Policy
+	(Update_Op)(0),                 // 21: rollcall.v1.Update.Op
 }
 var file_rollcall_v1_history_proto_depIdxs = []int32{
 	0,  // 0: rollcall.v1.Event.kind:type_name -> rollcall.v1.Event.Kind
-	14, // 1: rollcall.v1.Event.time:type_name -> google.protobuf.Timestamp
-	15, // 2: rollcall.v1.Event.within:type_name -> google.protobuf.Duration
-	14, // 3: rollcall.v1.Event.since:type_name -> google.protobuf.Timestamp
-	14, // 4: rollcall.v1.Event.until:type_name -> google.protobuf.Timestamp
+	16, // 1: rollcall.v1.Event.time:type_name -> google.protobuf.Timestamp
+	17, // 2: rollcall.v1.Event.within:type_name -> google.protobuf.Duration
+	16, // 3: rollcall.v1.Event.since:type_name -> google.protobuf.Timestamp
+	16, // 4: rollcall.v1.Event.until:type_name -> google.protobuf.Timestamp
 	0,  // 5: rollcall.v1.ListEventsRequest.kinds:type_name -> rollcall.v1.Event.Kind
-	14, // 6: rollcall.v1.ListEventsRequest.since:type_name -> google.protobuf.Timestamp
-	14, // 7: rollcall.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	16, // 6: rollcall.v1.ListEventsRequest.since:type_name -> google.protobuf.Timestamp
+	16, // 7: rollcall.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
 	1,  // 8: rollcall.v1.ListEventsResponse.events:type_name -> rollcall.v1.Event
 	4,  // 9: rollcall.v1.ListEventsResponse.begin:type_name -> rollcall.v1.HistoryBegin
-	14, // 10: rollcall.v1.HistoryBegin.time:type_name -> google.protobuf.Timestamp
+	16, // 10: rollcall.v1.HistoryBegin.time:type_name -> google.protobuf.Timestamp
 	0,  // 11: rollcall.v1.WatchEventsRequest.kinds:type_name -> rollcall.v1.Event.Kind
-	14, // 12: rollcall.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	16, // 12: rollcall.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
 	1,  // 13: rollcall.v1.WatchEventsResponse.events:type_name -> rollcall.v1.Event
 	4,  // 14: rollcall.v1.WatchEventsResponse.begin:type_name -> rollcall.v1.HistoryBegin
-	14, // 15: rollcall.v1.Moment.time:type_name -> google.protobuf.Timestamp
-	14, // 16: rollcall.v1.GetServiceAtRequest.time:type_name -> google.protobuf.Timestamp
-	7,  // 17: rollcall.v1.GetServiceAtResponse.at:type_name -> rollcall.v1.Moment
-	16, // 18: rollcall.v1.GetServiceAtResponse.instances:type_name -> rollcall.v1.Instance
-	17, // 19: rollcall.v1.GetServiceAtResponse.policy:type_name -> rollcall.v1.Policy
-	14, // 20: rollcall.v1.DiffRequest.from_time:type_name -> google.protobuf.Timestamp
-	14, // 21: rollcall.v1.DiffRequest.to_time:type_name -> google.protobuf.Timestamp
-	7,  // 22: rollcall.v1.DiffResponse.from:type_name -> rollcall.v1.Moment
-	7,  // 23: rollcall.v1.DiffResponse.to:type_name -> rollcall.v1.Moment
-	12, // 24: rollcall.v1.DiffResponse.services:type_name -> rollcall.v1.ServiceDiff
-	13, // 25: rollcall.v1.ServiceDiff.instances:type_name -> rollcall.v1.InstanceDiff
-	17, // 26: rollcall.v1.ServiceDiff.policy_before:type_name -> rollcall.v1.Policy
-	17, // 27: rollcall.v1.ServiceDiff.policy_after:type_name -> rollcall.v1.Policy
-	18, // 28: rollcall.v1.InstanceDiff.op:type_name -> rollcall.v1.Update.Op
-	16, // 29: rollcall.v1.InstanceDiff.before:type_name -> rollcall.v1.Instance
-	16, // 30: rollcall.v1.InstanceDiff.after:type_name -> rollcall.v1.Instance
-	2,  // 31: rollcall.v1.HistoryService.ListEvents:input_type -> rollcall.v1.ListEventsRequest
-	5,  // 32: rollcall.v1.HistoryService.WatchEvents:input_type -> rollcall.v1.WatchEventsRequest
-	8,  // 33: rollcall.v1.HistoryService.GetServiceAt:input_type -> rollcall.v1.GetServiceAtRequest
-	10, // 34: rollcall.v1.HistoryService.Diff:input_type -> rollcall.v1.DiffRequest
-	3,  // 35: rollcall.v1.HistoryService.ListEvents:output_type -> rollcall.v1.ListEventsResponse
-	6,  // 36: rollcall.v1.HistoryService.WatchEvents:output_type -> rollcall.v1.WatchEventsResponse
-	9,  // 37: rollcall.v1.HistoryService.GetServiceAt:output_type -> rollcall.v1.GetServiceAtResponse
-	11, // 38: rollcall.v1.HistoryService.Diff:output_type -> rollcall.v1.DiffResponse
-	35, // [35:39] is the sub-list for method output_type
-	31, // [31:35] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	16, // 15: rollcall.v1.Moment.time:type_name -> google.protobuf.Timestamp
+	16, // 16: rollcall.v1.ListServicesAtRequest.time:type_name -> google.protobuf.Timestamp
+	7,  // 17: rollcall.v1.ListServicesAtResponse.at:type_name -> rollcall.v1.Moment
+	18, // 18: rollcall.v1.ListServicesAtResponse.services:type_name -> rollcall.v1.ServiceSummary
+	16, // 19: rollcall.v1.GetServiceAtRequest.time:type_name -> google.protobuf.Timestamp
+	7,  // 20: rollcall.v1.GetServiceAtResponse.at:type_name -> rollcall.v1.Moment
+	19, // 21: rollcall.v1.GetServiceAtResponse.instances:type_name -> rollcall.v1.Instance
+	20, // 22: rollcall.v1.GetServiceAtResponse.policy:type_name -> rollcall.v1.Policy
+	16, // 23: rollcall.v1.DiffRequest.from_time:type_name -> google.protobuf.Timestamp
+	16, // 24: rollcall.v1.DiffRequest.to_time:type_name -> google.protobuf.Timestamp
+	7,  // 25: rollcall.v1.DiffResponse.from:type_name -> rollcall.v1.Moment
+	7,  // 26: rollcall.v1.DiffResponse.to:type_name -> rollcall.v1.Moment
+	14, // 27: rollcall.v1.DiffResponse.services:type_name -> rollcall.v1.ServiceDiff
+	15, // 28: rollcall.v1.ServiceDiff.instances:type_name -> rollcall.v1.InstanceDiff
+	20, // 29: rollcall.v1.ServiceDiff.policy_before:type_name -> rollcall.v1.Policy
+	20, // 30: rollcall.v1.ServiceDiff.policy_after:type_name -> rollcall.v1.Policy
+	21, // 31: rollcall.v1.InstanceDiff.op:type_name -> rollcall.v1.Update.Op
+	19, // 32: rollcall.v1.InstanceDiff.before:type_name -> rollcall.v1.Instance
+	19, // 33: rollcall.v1.InstanceDiff.after:type_name -> rollcall.v1.Instance
+	2,  // 34: rollcall.v1.HistoryService.ListEvents:input_type -> rollcall.v1.ListEventsRequest
+	5,  // 35: rollcall.v1.HistoryService.WatchEvents:input_type -> rollcall.v1.WatchEventsRequest
+	8,  // 36: rollcall.v1.HistoryService.ListServicesAt:input_type -> rollcall.v1.ListServicesAtRequest
+	10, // 37: rollcall.v1.HistoryService.GetServiceAt:input_type -> rollcall.v1.GetServiceAtRequest
+	12, // 38: rollcall.v1.HistoryService.Diff:input_type -> rollcall.v1.DiffRequest
+	3,  // 39: rollcall.v1.HistoryService.ListEvents:output_type -> rollcall.v1.ListEventsResponse
+	6,  // 40: rollcall.v1.HistoryService.WatchEvents:output_type -> rollcall.v1.WatchEventsResponse
+	9,  // 41: rollcall.v1.HistoryService.ListServicesAt:output_type -> rollcall.v1.ListServicesAtResponse
+	11, // 42: rollcall.v1.HistoryService.GetServiceAt:output_type -> rollcall.v1.GetServiceAtResponse
+	13, // 43: rollcall.v1.HistoryService.Diff:output_type -> rollcall.v1.DiffResponse
+	39, // [39:44] is the sub-list for method output_type
+	34, // [34:39] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_rollcall_v1_history_proto_init() }
@@ -1412,6 +1537,7 @@ func file_rollcall_v1_history_proto_init() {
 	if File_rollcall_v1_history_proto != nil {
 		return
 	}
+	file_rollcall_v1_discovery_proto_init()
 	file_rollcall_v1_instance_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1419,7 +1545,7 @@ func file_rollcall_v1_history_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rollcall_v1_history_proto_rawDesc), len(file_rollcall_v1_history_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,10 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	HistoryService_ListEvents_FullMethodName   = "/rollcall.v1.HistoryService/ListEvents"
-	HistoryService_WatchEvents_FullMethodName  = "/rollcall.v1.HistoryService/WatchEvents"
-	HistoryService_GetServiceAt_FullMethodName = "/rollcall.v1.HistoryService/GetServiceAt"
-	HistoryService_Diff_FullMethodName         = "/rollcall.v1.HistoryService/Diff"
+	HistoryService_ListEvents_FullMethodName     = "/rollcall.v1.HistoryService/ListEvents"
+	HistoryService_WatchEvents_FullMethodName    = "/rollcall.v1.HistoryService/WatchEvents"
+	HistoryService_ListServicesAt_FullMethodName = "/rollcall.v1.HistoryService/ListServicesAt"
+	HistoryService_GetServiceAt_FullMethodName   = "/rollcall.v1.HistoryService/GetServiceAt"
+	HistoryService_Diff_FullMethodName           = "/rollcall.v1.HistoryService/Diff"
 )
 
 // HistoryServiceClient is the client API for HistoryService service.
@@ -39,6 +40,8 @@ type HistoryServiceClient interface {
 	// WatchEvents tells what happens from now on, or from a revision on, the oldest first. As JSON it is GET /v1/history/watch, Server-Sent
 	// Events.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
+	// ListServicesAt lists all services that there were at a moment. It reads all of them from etcd. OUT_OF_RANGE as for GetServiceAt.
+	ListServicesAt(ctx context.Context, in *ListServicesAtRequest, opts ...grpc.CallOption) (*ListServicesAtResponse, error)
 	// GetServiceAt returns a service as it was. OUT_OF_RANGE: etcd does not remember it any more, or it has not happened yet.
 	GetServiceAt(ctx context.Context, in *GetServiceAtRequest, opts ...grpc.CallOption) (*GetServiceAtResponse, error)
 	// Diff tells what changed between two moments, in one service or in all.
@@ -82,6 +85,16 @@ func (c *historyServiceClient) WatchEvents(ctx context.Context, in *WatchEventsR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type HistoryService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
 
+func (c *historyServiceClient) ListServicesAt(ctx context.Context, in *ListServicesAtRequest, opts ...grpc.CallOption) (*ListServicesAtResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListServicesAtResponse)
+	err := c.cc.Invoke(ctx, HistoryService_ListServicesAt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *historyServiceClient) GetServiceAt(ctx context.Context, in *GetServiceAtRequest, opts ...grpc.CallOption) (*GetServiceAtResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServiceAtResponse)
@@ -114,6 +127,8 @@ type HistoryServiceServer interface {
 	// WatchEvents tells what happens from now on, or from a revision on, the oldest first. As JSON it is GET /v1/history/watch, Server-Sent
 	// Events.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
+	// ListServicesAt lists all services that there were at a moment. It reads all of them from etcd. OUT_OF_RANGE as for GetServiceAt.
+	ListServicesAt(context.Context, *ListServicesAtRequest) (*ListServicesAtResponse, error)
 	// GetServiceAt returns a service as it was. OUT_OF_RANGE: etcd does not remember it any more, or it has not happened yet.
 	GetServiceAt(context.Context, *GetServiceAtRequest) (*GetServiceAtResponse, error)
 	// Diff tells what changed between two moments, in one service or in all.
@@ -133,6 +148,9 @@ func (UnimplementedHistoryServiceServer) ListEvents(context.Context, *ListEvents
 }
 func (UnimplementedHistoryServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedHistoryServiceServer) ListServicesAt(context.Context, *ListServicesAtRequest) (*ListServicesAtResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListServicesAt not implemented")
 }
 func (UnimplementedHistoryServiceServer) GetServiceAt(context.Context, *GetServiceAtRequest) (*GetServiceAtResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServiceAt not implemented")
@@ -190,6 +208,24 @@ func _HistoryService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type HistoryService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
 
+func _HistoryService_ListServicesAt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListServicesAtRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HistoryServiceServer).ListServicesAt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HistoryService_ListServicesAt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HistoryServiceServer).ListServicesAt(ctx, req.(*ListServicesAtRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HistoryService_GetServiceAt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetServiceAtRequest)
 	if err := dec(in); err != nil {
@@ -236,6 +272,10 @@ var HistoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEvents",
 			Handler:    _HistoryService_ListEvents_Handler,
+		},
+		{
+			MethodName: "ListServicesAt",
+			Handler:    _HistoryService_ListServicesAt_Handler,
 		},
 		{
 			MethodName: "GetServiceAt",

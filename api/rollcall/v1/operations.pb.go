@@ -1297,7 +1297,10 @@ type XdsWatched struct {
 	// It was sent something newer, and has not acknowledged it.
 	Pending bool `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
 	// What it refused since then.
-	Refusal       *XdsRefusal `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal *XdsRefusal `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// For each of the names, etcd's revision up to which the client has acknowledged it; 0 for none. A service that does not change has nothing to
+	// acknowledge, whatever etcd's revision.
+	Revisions     []int64 `protobuf:"varint,7,rep,packed,name=revisions,proto3" json:"revisions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1370,6 +1373,13 @@ func (x *XdsWatched) GetPending() bool {
 func (x *XdsWatched) GetRefusal() *XdsRefusal {
 	if x != nil {
 		return x.Refusal
+	}
+	return nil
+}
+
+func (x *XdsWatched) GetRevisions() []int64 {
+	if x != nil {
+		return x.Revisions
 	}
 	return nil
 }
@@ -1851,7 +1861,7 @@ const file_rollcall_v1_operations_proto_rawDesc = "" +
 	"\x04zone\x18\x06 \x01(\tR\x04zone\x12\x14\n" +
 	"\x05delta\x18\a \x01(\bR\x05delta\x120\n" +
 	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12-\n" +
-	"\x05types\x18\t \x03(\v2\x17.rollcall.v1.XdsWatchedR\x05types\"\xbd\x01\n" +
+	"\x05types\x18\t \x03(\v2\x17.rollcall.v1.XdsWatchedR\x05types\"\xdb\x01\n" +
 	"\n" +
 	"XdsWatched\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
@@ -1861,7 +1871,8 @@ const file_rollcall_v1_operations_proto_rawDesc = "" +
 	"everything\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x18\n" +
 	"\apending\x18\x05 \x01(\bR\apending\x121\n" +
-	"\arefusal\x18\x06 \x01(\v2\x17.rollcall.v1.XdsRefusalR\arefusal\"n\n" +
+	"\arefusal\x18\x06 \x01(\v2\x17.rollcall.v1.XdsRefusalR\arefusal\x12\x1c\n" +
+	"\trevisions\x18\a \x03(\x03R\trevisions\"n\n" +
 	"\n" +
 	"XdsRefusal\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
