@@ -15,8 +15,13 @@ import (
 	"github.com/rollcall-io/rollcall/internal/without"
 )
 
-// maxWatchdog bounds how long one heartbeat may go unanswered before the next member is tried.
-const maxWatchdog = 2 * time.Second
+const (
+	// maxWatchdog bounds how long one heartbeat may go unanswered before the next member is tried.
+	maxWatchdog = 2 * time.Second
+
+	// maxPatience bounds it where there is no other member.
+	maxPatience = 5 * time.Second
+)
 
 // beat renews a lease until etcd says that it is gone (true), or it is not needed any more (false). However long etcd
 // is away, it never gives the lease up by itself: etcd, when it comes back, gives every lease its full time anew.
@@ -99,7 +104,8 @@ type pulse struct {
 	k        *Keeper
 	l        *lease
 	watchdog time.Duration
-	hung     int // heartbeats in a row that were not answered
+	failed   int // heartbeats in a row that came to nothing
+	late     int // of them those that were not answered in time
 
 	conn   *wire.Conn // nil: the stream is to be opened
 	stream pb.Lease_LeaseKeepAliveClient
@@ -116,16 +122,17 @@ func (p *pulse) once() (ttl int64, err error) {
 		}
 		p.ctx, p.cancel = context.WithCancel(p.conn.Context(p.k.ctx))
 	}
-	began := time.Now()
-	watchdog := time.AfterFunc(p.watchdog, p.cancel)
+	began, patience := time.Now(), p.patience()
+	watchdog := time.AfterFunc(patience, p.cancel)
 	ttl, err = p.exchange()
 	hung := !watchdog.Stop()
 	if hung {
 		p.k.hung()
-		err = fmt.Errorf("no answer in %v", p.watchdog) // an answer that just made it comes again
+		p.late++
+		err = fmt.Errorf("no answer in %v", patience) // an answer that just made it comes again
 	}
 	if err == nil {
-		p.hung = 0
+		p.failed, p.late = 0, 0
 		return ttl, nil
 	}
 	if p.k.ctx.Err() == nil { // not when it is we who end it: others go on using the connection
@@ -136,14 +143,31 @@ func (p *pulse) once() (ttl int64, err error) {
 	return ttl, err
 }
 
+// patience returns how long a heartbeat may go unanswered. Where there is another member it is tried soon. But when all have been tried in vain,
+// or where there is one only, etcd may have more to do than it can, as when a whole fleet comes back to it at once; and to begin anew then is
+// more of that. So each round of all members has twice the time of the one before, up to half the TTL: who has just missed etcd's return has
+// time for one more try.
+func (p *pulse) patience() time.Duration {
+	ttl := time.Duration(p.l.ttl) * time.Second
+	members := max(p.k.Line.Members(), 1)
+	patience := p.watchdog
+	if members == 1 {
+		patience = max(patience, min(maxPatience, ttl/3))
+	}
+	if without.Patience {
+		return p.watchdog
+	}
+	return max(p.watchdog, min(patience<<min(p.late/members, 8), ttl/2))
+}
+
 // reopen sees that the next heartbeat is on a fresh stream. Nothing is wrong with the connection when etcd refused, nor
 // when it has answered others meanwhile: a lease that has run out and is not revoked yet keeps its own renewal waiting.
 func (p *pulse) reopen(err error, hung bool, since time.Time) {
 	if without.Reopen {
 		return
 	}
-	p.hung++
-	if wire.IsRefusal(err) || hung && p.hung == 1 && p.conn.HeardSince(since) {
+	p.failed++
+	if wire.IsRefusal(err) || hung && p.failed == 1 && p.conn.HeardSince(since) {
 		p.end()
 		p.conn, p.stream = nil, nil
 		return

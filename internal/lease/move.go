@@ -69,8 +69,12 @@ func (k *Keeper) hung() {
 	}
 }
 
-// countLocked asks every member for a sign of life, in the background.
+// countLocked asks every member for a sign of life, in the background. The only one needs no asking: nobody else can have led.
 func (k *Keeper) countLocked() {
+	if k.Line.Members() <= 1 {
+		k.nobodyHangsLocked(k.census.term)
+		return
+	}
 	if c := &k.census; !c.busy && !k.closing && k.ctx.Err() == nil {
 		c.busy, c.taken = true, time.Now()
 		term := c.term
@@ -91,10 +95,15 @@ func (k *Keeper) count(term uint64) {
 		k.census.silent = time.Now()
 		k.moveStaleLocked()
 	default:
-		for _, l := range k.leases { // who led before has stepped down, or is dead
-			if l.term != 0 {
-				l.term = max(l.term, term)
-			}
+		k.nobodyHangsLocked(term)
+	}
+}
+
+// nobodyHangsLocked: who led before has stepped down, or is dead.
+func (k *Keeper) nobodyHangsLocked(term uint64) {
+	for _, l := range k.leases {
+		if l.term != 0 {
+			l.term = max(l.term, term)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
 	"github.com/rollcall-io/rollcall"
@@ -58,5 +59,30 @@ func TestAnOverloadedEtcdIsAskedForNothingAgainButWhatItTurnedAway(t *testing.T)
 		if w.oracle.era().now[all[0].Instance().ID].Weight != 7 {
 			t.Error("the update did not come when there was room for it")
 		}
+	})
+}
+
+// To begin anew with the only member there is, because it takes its time, is more work for one that has too much of it.
+func TestAnEtcdThatIsSlowAndTheOnlyOneIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	scene(t, family{}, func(w *world) {
+		alone := w.cluster.Member(0)
+		var tries meter
+		r := w.join(through(tries.options(w)...), func(cfg *clientv3.Config) { cfg.Endpoints = []string{alone.Endpoint()} })
+		r.ttls = []time.Duration{rollcall.MinTTL}
+		r.provide(service, numbered(3)...)
+		w.pass(10 * time.Second)
+		tries.read()
+		alone.Slow(900 * time.Millisecond)
+		w.pass(time.Minute)
+		if n := w.expired(); n > 0 {
+			t.Errorf("%d keys ran out while etcd answered, if slowly", n)
+		}
+		if n := tries.read()[dialled]; n > 10 {
+			t.Errorf("in a minute it was dialled %d times", n)
+		}
+		alone.Heal()
+		w.pass(10 * time.Second)
+		w.settled(r)
 	})
 }

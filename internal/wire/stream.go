@@ -56,7 +56,10 @@ func (s *Watches) open(ctx context.Context) (*stream, error) {
 		open = clientv3.WithRequireLeader(open)
 	}
 	st.raw, err = pb.NewWatchClient(conn).Watch(open, ours...)
-	if !watchdog.Stop() || err != nil {
+	if !watchdog.Stop() && err == nil {
+		err = errLate // the watchdog is about to say so, or has
+	}
+	if err != nil {
 		err = causeOr(st.ctx, err)
 		st.cancel(nil)
 		if ctx.Err() == nil && !IsRefusal(err) {
@@ -73,6 +76,9 @@ func (s *Watches) open(ctx context.Context) (*stream, error) {
 	st.poke()
 	return st, nil
 }
+
+// errLate ends a stream that was open when its time was up.
+var errLate = errors.New("etcd took too long to open a watch stream")
 
 // causeOr prefers the reason why we cancelled a stream to the stream's own word for it.
 func causeOr(ctx context.Context, err error) error {
