@@ -41,8 +41,15 @@ func TestThePastIsShownAndComparedWithNow(t *testing.T) {
 	page.says("h1", "The registry as it was")
 	page.says(`tr:has(a[href$="/shop"]) .bar`, "1 serving, 1 draining")
 	page.says(`tr:has(a[href$="/shop"])`, "1 went")
+	page.until(`[...document.querySelectorAll('tr:has(a[href$="/shop"]) .counts')].map((c) => c.title).join(";") === "a: 1\nb: 1;v1: 2"`)
 	page.lacks(`.past a[href$="/mail"]`) // it was not there yet
 	page.accessible("the registry as it was")
+	ask[bool](page, `{ window.plain = fetch; window.fetch = (path, how) => String(path).startsWith("/v1/diff") ? plain("/v1/nothing", how) : plain(path, how); history.back(); true }`)
+	page.says("h1", "shop as it was")
+	ask[bool](page, `history.forward() ?? true`)
+	page.says(`tr:has(a[href$="/shop"])`, "cannot be told") // and all else is there
+	page.says(`tr:has(a[href$="/shop"]) .bar`, "1 serving, 1 draining")
+	ask[bool](page, `{ window.fetch = plain; true }`)
 
 	ask[bool](page, `[...document.querySelectorAll(".past-notice a")].find((a) => a.textContent === "What has changed since").click() ?? true`)
 	page.says("h1", "What changed")

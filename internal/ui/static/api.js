@@ -75,6 +75,7 @@ const policy = (service) => to("v1", "services", service, "policy");
 
 export const caller = (service) => get("/v1/caller", { service });
 export const events = (query) => get("/v1/history", query);
+export const leases = (service, ids, signal) => get(to("v1", "services", service, "leases"), { ids }, signal);
 export const watchers = (service, signal) => get("/v1/watchers", { service }, signal);
 export const xdsClients = (service, signal) => get("/v1/xds/clients", { service }, signal);
 export const getOverride = async (service, id) => (await get(override(service, id))).override;

@@ -2,6 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { html } from "../html.js";
 import { ActDialog, Acts } from "../parts/acts.js";
+import { Lease } from "../parts/lease.js";
 import { State, stateOf } from "../parts/state.js";
 import { Copy, Long, Name } from "../parts/text.js";
 import { to } from "../router.js";
@@ -14,7 +15,7 @@ const Fact = ({ name, children }) => html`<dt>${name}</dt><dd>${children}</dd>`;
 
 const Since = ({ at }) => html`<${At} at=${at} /> <small><${Ago} at=${at} /></small>`;
 
-function Says({ i }) {
+function Says({ i, service, there }) {
   return html`<section class="card" aria-labelledby="says"><h2 id="says">What it says</h2><dl class="facts">
     <${Fact} name="Address"><bdi class="mono">${i.addr}</bdi> <${Copy} text=${i.addr} what="the address" /><//>
     ${Object.entries(i.addrs).sort().map(([name, addr]) => html`<${Fact} key=${name} name=${html`Address <bdi>${name}</bdi>`}><bdi class="mono">${addr}</bdi><//>`)}
@@ -23,6 +24,7 @@ function Says({ i }) {
     <${Fact} name="Weight"><${Weight} instance=${i} /><//>
     <${Fact} name="Own state">${i.state || "serving"}<//>
     ${i.registered && html`<${Fact} name="Registered"><${Since} at=${i.registered} /><//>`}
+    ${there && html`<${Fact} name="Lease"><${Lease} service=${service} instance=${i} /><//>`}
     <${Fact} name="TTL">${i.ttl ? html`${span(seconds(i.ttl))} <small>for so long it outlives its last heartbeat</small>` : "not said"}<//>
     <${Fact} name="Incarnation"><span class="mono">${i.incarnation || "none"}</span><//>
     <${Fact} name="Revision">${i.revision} <small>there since ${i.createRevision}</small><//>
@@ -87,7 +89,7 @@ function View({ service, id }) {
     ${!refused && !store.ready.value && html`<p class="empty faint">Asking the server…</p>`}
     ${store.ready.value && !there && html`<${Absent} departed=${departed} />`}
     <div class="pair">
-      <div class="cards">${i && html`<${Says} i=${i} /><${Metadata} i=${i} />`}</div>
+      <div class="cards">${i && html`<${Says} i=${i} service=${service} there=${Boolean(there)} /><${Metadata} i=${i} />`}</div>
       <div class="cards">${i && html`<${Decided} o=${i.override} /><${Checked} check=${i.check} health=${i.health} />`}
         <${History} service=${service} id=${id} revision=${i ? JSON.stringify([Boolean(there), i.revision, i.override?.revision, i.health?.revision, i.effectiveState]) : ""} /></div>
     </div>

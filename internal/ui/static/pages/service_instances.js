@@ -2,13 +2,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { Acts } from "../parts/acts.js";
+import { Lease } from "../parts/lease.js";
 import { count, State, stateOf, wording } from "../parts/state.js";
 import { comparer, Sortable } from "../parts/sort.js";
 import { Name, plural } from "../parts/text.js";
 import { Gap, useNarrow, useRows } from "../parts/virtual.js";
 import { ask, place, to } from "../router.js";
 import { service as follow } from "../store.js";
-import { Ago, seconds, span } from "../time.js";
+import { Ago } from "../time.js";
 
 const keys = {
   state: stateOf,
@@ -65,12 +66,12 @@ function Row({ service, id, narrow }) {
   return html`<tr class=${fresh ? "fresh" : ""}>
     <td><${State} state=${state} /></td>
     <th scope="row" class="name"><a href=${to("services", service, id)}><${Name} text=${id} /></a>${i.addr !== id && html` <span class="faint"><bdi>${i.addr}</bdi></span>`}
-      ${narrow && html`<span class="under"><bdi>${i.zone || "no zone"}</bdi> <bdi>${i.version || "no version"}</bdi> <${Notes} instance=${i} /></span>`}</th>
+      ${narrow && html`<span class="under"><bdi>${i.zone || "no zone"}</bdi> <bdi>${i.version || "no version"}</bdi> <${Lease} service=${service} instance=${i} /> <${Notes} instance=${i} /></span>`}</th>
     ${!narrow && html`<td><${Name} text=${i.zone || "–"} /></td>
     <td class="version"><${Name} text=${i.version || "–"} /></td>
     <td class="figure"><${Weight} instance=${i} /></td>
     <td class="when">${i.registered ? html`<${Ago} at=${i.registered} />` : "–"}</td>
-    <td class="figure" title="How long it outlives its last heartbeat">${i.ttl ? span(seconds(i.ttl)) : "–"}</td>
+    <td class="figure lasts"><${Lease} service=${service} instance=${i} /></td>
     <td class="notes"><${Notes} instance=${i} /></td>`}
     <td class="end"><${Acts} service=${service} instance=${i} small /></td>
   </tr>`;
@@ -98,7 +99,7 @@ export function Instances({ service, instances }) {
       <thead><tr>
         <${Sortable} name="state" initial="id">State<//><${Sortable} name="id" initial="id" class="name">Instance<//>
         ${!narrow && html`<${Sortable} name="zone" initial="id">Zone<//><${Sortable} name="version" initial="id">Version<//><${Sortable} name="weight" initial="id" first="-" class="figure">Weight<//>
-        <${Sortable} name="since" initial="id" first="-">Since<//><th scope="col" class="figure">TTL</th><th scope="col">Notes</th>`}
+        <${Sortable} name="since" initial="id" first="-">Since<//><th scope="col" class="figure lasts" title="How long it stays if no heartbeat comes">Lease</th><th scope="col">Notes</th>`}
         <td class="end"></td>
       </tr></thead>
       <tbody ref=${body}>

@@ -3,6 +3,7 @@ import { computed, signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { watching, useWatching } from "../facts.js";
 import { html } from "../html.js";
+import { Counts } from "../parts/counts.js";
 import { number, plural } from "../parts/text.js";
 import { comparer, Sortable } from "../parts/sort.js";
 import { Bar, states, Troubles } from "../parts/state.js";
@@ -55,16 +56,6 @@ const found = computed(() => {
   rows.sort(comparer(sort, keys, "name"));
   return { names: rows.map((s) => s.service), zones: [...zones].filter(Boolean).sort(), versions: [...versions].filter(Boolean).sort(), totals };
 });
-
-/** "a 3 · b 2 · +4": counts by name, the most first. */
-function Counts({ counts, most = 3 }) {
-  const sorted = Object.entries(counts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  const rest = sorted.length - most;
-  return html`<span class="counts" title=${sorted.map(([name, n]) => `${name || "none"}: ${n}`).join("\n")}>
-    ${sorted.slice(0, most).map(([name, n]) => html`<span key=${name} class="count"><bdi>${name || "none"}</bdi> <b>${n}</b></span>`)}
-    ${rest > 0 && html`<span class="count">+${rest}</span>`}
-  </span>`;
-}
 
 function Change({ summary }) {
   const at = lastChange(summary.service).value;

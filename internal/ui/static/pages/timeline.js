@@ -17,19 +17,19 @@ function View() {
   const query = asked.value;
   const feed = useFeed(query);
   const known = feed?.known.value;
-  const events = feed?.events.value ?? [];
+  const count = feed?.shown.count.value ?? 0;
   const [going, setGoing] = useState(false);
   return html`
     <div class="heading">
       <h1 tabindex="-1">Timeline</h1>
-      ${known?.ready && html`<p class="sum">${plural(events.length, "event")}${known.next && " so far"}</p>`}
+      ${known?.ready && html`<p class="sum">${plural(count, "event")}${known.next && " so far"}</p>`}
       <span class="acts"><button type="button" onClick=${() => setGoing(true)}>Go back…</button><a class="button" href="/timeline/compare">Compare…</a></span>
     </div>
     <${Filters} query=${query} />
     ${known?.failure && html`<p class="failure" role="alert">What happened cannot be shown: ${known.failure.message}</p>`}
     ${!known?.ready && !known?.failure && html`<p class="empty faint">Asking the server…</p>`}
-    <${Days} events=${events} />
-    ${known?.ready && html`<${End} feed=${feed} known=${known} count=${events.length} from=${query.from} />`}
+    ${feed && html`<${Days} stretch=${feed.shown}><${Newer} feed=${feed} /><//>`}
+    ${known?.ready && html`<${End} feed=${feed} known=${known} count=${count} from=${query.from} />`}
     ${going && html`<${GoBack} service=${query.service} onClose=${() => setGoing(false)} />`}`;
 }
 
@@ -45,15 +45,33 @@ function End({ feed, known, count, from }) {
   </p>`;
 }
 
-/** The button for older events, which presses itself when it comes into sight. */
-function Older({ feed, known }) {
+/** A button that presses itself when it comes into sight, anew with each `key`. */
+function useSelf(press, keys) {
   const ref = useRef(null);
   useEffect(() => {
-    const seen = new IntersectionObserver(([entry]) => entry.isIntersecting && feed.older(), { rootMargin: "400px" });
+    if (!ref.current) return;
+    const seen = new IntersectionObserver(([entry]) => entry.isIntersecting && press(), { rootMargin: "400px" });
     seen.observe(ref.current);
     return () => seen.disconnect();
-  }, [feed, known.next]);
+  }, keys);
+  return ref;
+}
+
+function Older({ feed, known }) {
+  const ref = useSelf(() => feed.older(), [feed, known.next]);
   return html`<p class="ends"><button type="button" ref=${ref} disabled=${known.busy} onClick=${() => feed.older()}>${known.busy ? "Asking for older ones…" : "Show older"}</button></p>`;
+}
+
+/** What stands above the newest event that is shown, when it is not the newest: the list is never longer than so many. */
+function Newer({ feed }) {
+  const { busy } = feed.known.value;
+  const { above, missed } = feed.shown;
+  const parts = feed.shown.parted.value.length;
+  const ref = useSelf(() => feed.newer(), [feed, parts]);
+  if (!above) return null;
+  const newest = () => feed.newest().then(() => scrollTo(0, 0));
+  return html`<p class="newest"><button type="button" onClick=${newest}>To the newest${missed.value > 0 && html` <small>${plural(missed.value, "event")} since</small>`}</button></p>
+    <p class="ends"><button type="button" ref=${ref} disabled=${busy} onClick=${() => feed.newer()}>${busy ? "Asking for newer ones…" : "Show newer"}</button></p>`;
 }
 
 const timeline = { path: ["timeline"], nav: { label: "Timeline", href: "/timeline" }, title: () => "Timeline", View };

@@ -1,15 +1,15 @@
-// The events that somebody asks for: a list that grows at its top by itself, and at its bottom when he asks for older ones.
-import { batch, computed, signal } from "@preact/signals";
+// The events that somebody asks for: they grow at their top by themselves, and at their bottom when he asks for older ones.
+import { batch, signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api.js";
 import { Stream } from "../stream.js";
+import { sequence, Stretch } from "./timeline_stretch.js";
 
 const page = 100;
-const most = 2_000; // events that came while one looked; with more the list begins anew
+const largest = 1_000; // that the server gives
+const together = 50; // what comes within that time
 const soon = 2_000; // until what could not be asked, or was still being read, is asked again
 const invalid = 3; // gRPC's code for a question that cannot be answered
-
-const sequence = (event) => Number(event.sequence);
 
 class Feed {
   /** @param {{service: string, instance: string, actor: string, kinds: string[], from: string, to: string}} query */
@@ -17,13 +17,11 @@ class Feed {
     this.selects = { service, instance, actor, kinds };
     this.from = from ? Date.parse(from) : -Infinity;
     this.to = to ? Date.parse(to) : Infinity;
-    this.list = (token) => api.events({ ...this.selects, since: from, until: to, page_size: page, page_token: token });
-    this.told = signal([]); // what came while one looked, the newest first
-    this.read = signal([]); // what was read, the newest first
+    this.list = (token, size) => api.events({ ...this.selects, since: from, until: to, page_size: Math.min(size, largest), page_token: token });
+    this.shown = new Stretch();
     this.known = signal({ ready: false, busy: false, next: "", begin: null, failure: null });
     this.asking = 0; // how many ask for the newest page
     this.waiting = [];
-    this.events = computed(() => [...this.told.value, ...this.read.value]);
   }
 
   #note(what) {
@@ -47,6 +45,7 @@ class Feed {
   close() {
     this.closed = true;
     clearTimeout(this.again);
+    clearTimeout(this.drawing);
     this.stream?.close();
   }
 
@@ -55,22 +54,25 @@ class Feed {
     return at >= this.from && at < this.to;
   }
 
-  #newest() {
-    const first = this.events.peek()[0];
-    return first ? sequence(first) : 0;
+  /** Takes events that came by the stream, the oldest first. What comes together is drawn together. */
+  #tell(events) {
+    this.waiting.push(...events);
+    this.drawing ??= setTimeout(() => {
+      this.drawing = undefined;
+      this.#grow();
+    }, together);
   }
 
-  /** Takes events that came by the stream, the oldest first. While the newest page is asked for they wait: it may have been read before them. */
-  #tell(events) {
-    if (this.asking > 0) {
-      this.waiting.push(...events);
-      return;
-    }
-    const newest = this.#newest();
-    const fresh = events.filter((e) => sequence(e) > newest && this.#in(e)).map((e) => ({ ...e, fresh: true }));
-    if (fresh.length === 0) return;
-    if (this.told.peek().length > most) this.#top(true);
-    else this.told.value = [...fresh.reverse(), ...this.told.peek()];
+  /** Shows what waits, but not while the newest page is asked for: it may have been read before that. */
+  #grow() {
+    if (this.asking > 0) return;
+    const fresh = this.waiting.splice(0).filter((e) => sequence(e) > this.shown.heard && this.#in(e));
+    this.#took(this.shown.grow(fresh.map((e) => ({ ...e, fresh: true })).reverse()));
+  }
+
+  /** Notes that the end of what is shown was cut off: it is asked for again from there on. */
+  #took(cut) {
+    if (cut) this.#note({ next: this.shown.end });
   }
 
   /** Reads the newest page, and joins it to what is there. Where they do not meet, as after the server's restart, it takes its place. */
@@ -78,20 +80,16 @@ class Feed {
     clearTimeout(this.again);
     this.asking++;
     try {
-      const { events, begin, nextPageToken } = await this.list("");
+      const { events, begin, nextPageToken } = await this.list("", anew ? page : this.shown.behind + page);
       if (this.closed) return;
       if (begin?.reading) this.again = setTimeout(() => this.#top(), soon);
-      const known = this.events.peek();
-      const newest = this.#newest();
-      const meets = !anew && known.length > 0 && events.some((e) => sequence(e) === newest && e.revision === known[0].revision);
       batch(() => {
-        if (meets) {
-          this.told.value = [...events.filter((e) => sequence(e) > newest), ...this.told.peek()];
+        if (!anew && this.shown.meets(events)) {
           this.#note({ ready: true, begin, failure: null });
+          this.#took(this.shown.join(events));
           return;
         }
-        this.told.value = [];
-        this.read.value = events;
+        this.shown.replace(events);
         this.#note({ ready: true, next: nextPageToken, begin, failure: null });
       });
     } catch (failure) {
@@ -99,21 +97,41 @@ class Feed {
       if (failure.code === api.code.unavailable) this.again = setTimeout(() => this.#top(), soon); // what is known stays
       else this.#note({ failure });
     } finally {
-      if (--this.asking === 0) this.#tell(this.waiting.splice(0));
+      if (--this.asking === 0) this.#grow();
     }
+  }
+
+  /** Shows the newest, wherever one was. */
+  newest() {
+    return this.#top(true);
   }
 
   /** Reads one page of older ones. */
   async older() {
     const { next, busy } = this.known.peek();
     if (!next || busy) return;
+    await this.#more(next, page, () => this.known.peek().next === next, ({ events, nextPageToken }) => {
+      this.#note({ next: nextPageToken });
+      this.#took(this.shown.extend(events));
+    });
+  }
+
+  /** Reads again what was let go above. */
+  async newer() {
+    const part = this.shown.above;
+    if (!part || this.known.peek().busy) return;
+    await this.#more(part.before, part.size, () => this.shown.above === part, ({ events }) => this.#took(this.shown.restore(events)));
+    if (!this.shown.above) await this.#top();
+  }
+
+  /** Reads a page, and takes it if the list has not begun anew meanwhile. */
+  async #more(token, size, good, take) {
     this.#note({ busy: true });
     try {
-      const { events, begin, nextPageToken } = await this.list(next);
-      if (this.known.peek().next !== next) return this.#note({ busy: false }); // the list has begun anew meanwhile
+      const answer = await this.list(token, size);
       batch(() => {
-        this.read.value = [...this.read.peek(), ...events];
-        this.#note({ busy: false, next: nextPageToken, begin });
+        this.#note({ busy: false, begin: answer.begin });
+        if (good()) take(answer);
       });
     } catch (failure) {
       this.#note({ busy: false, ...(failure.code === api.code.unavailable ? {} : { failure }) });

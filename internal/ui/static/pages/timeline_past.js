@@ -2,48 +2,23 @@
 import { useEffect, useRef } from "preact/hooks";
 import { get } from "../api.js";
 import { html } from "../html.js";
-import { count, State, stateOf, Bar, Troubles, wording } from "../parts/state.js";
+import { Counts } from "../parts/counts.js";
+import { Bar, count, State, stateOf, Troubles, wording } from "../parts/state.js";
 import { Name, plural } from "../parts/text.js";
-import { Gap, useRows } from "../parts/virtual.js";
+import { Gap, useNarrow, useRows } from "../parts/virtual.js";
 import { to } from "../router.js";
-import { services } from "../store.js";
+import { services as store } from "../store.js";
 import { Ago, At } from "../time.js";
 import { comparison, Forgotten, Moment, momentOf, thereAt, useAnswer } from "./timeline_moment.js";
 
-/** All services as they are now, and the revision as of which that is complete. */
-async function now() {
-  const all = [];
-  let token = "";
-  for (;;) {
-    const page = await get("/v1/services", { page_token: token });
-    all.push(...page.services);
-    token = page.nextPageToken;
-    if (!token) return { all, revision: page.revision };
-  }
-}
-
-const each = (counts, instance, by) => (counts[stateOf(instance)] += by);
-
-/**
- * The registry as of a moment. There is no call for that; but what is now, without what has changed since, is what was then. Suspects of now
- * are not counted: in etcd, of which the past is, they are not.
- */
-async function registryAt(at) {
-  const { all, revision } = await now();
-  const diff = await get("/v1/diff", { from_revision: at.revision, from_time: at.time, to_revision: revision });
-  const then = new Map(all.map((s) => [s.service, { counts: { serving: s.serving, draining: s.draining, unhealthy: s.unhealthy, suspect: 0 }, since: null }]));
-  for (const { service, instances } of diff.services) {
-    const one = then.get(service) ?? { counts: count([]), since: null };
-    then.set(service, one);
-    one.since = { came: 0, changed: 0, gone: 0 };
-    for (const i of instances) {
-      if (i.before) each(one.counts, i.before, 1);
-      if (i.after) each(one.counts, i.after, -1);
-      one.since[i.before ? (i.after ? "changed" : "gone") : "came"]++;
-    }
-  }
-  const rows = [...then].map(([service, { counts, since }]) => ({ service, counts, since, total: counts.serving + counts.draining + counts.unhealthy }));
-  return { at: diff.from, rows: rows.filter((r) => r.total > 0).sort((a, b) => (a.service < b.service ? -1 : 1)) };
+/** What changed in each service from a moment until now, counted: a map by name. */
+async function changesSince(revision) {
+  const diff = await get("/v1/diff", { from_revision: revision });
+  return new Map(diff.services.map(({ service, instances }) => {
+    const since = { came: 0, changed: 0, went: 0 };
+    for (const i of instances) since[i.before ? (i.after ? "changed" : "went") : "came"]++;
+    return [service, since];
+  }));
 }
 
 /** What says that this is not now, and leads back. */
@@ -54,47 +29,63 @@ const Past = ({ at, failure, service }) => html`<div class="past-notice" role="n
 
 const Wrong = ({ moment }) => html`<div class="heading"><h1 tabindex="-1">No such moment</h1></div><p class="failure" role="alert">“<${Name} text=${moment} />” is neither a revision of etcd nor a time. <a href="/timeline">The timeline</a></p>`;
 
-function words(since) {
-  const parts = [["came", since.came], ["changed", since.changed], ["went", since.gone]].filter(([, n]) => n > 0).map(([word, n]) => `${n} ${word}`);
-  return parts.join(", ") || "its policy";
+const words = (since) => Object.entries(since).filter(([, n]) => n > 0).map(([word, n]) => `${n} ${word}`).join(", ") || "its policy";
+
+/** What changed in a service since; nothing is said while etcd has not said it. */
+function Since({ service, at, changes, failure }) {
+  if (failure) return html`<span class="faint" title=${failure.message}>cannot be told</span>`;
+  if (!changes) return html`<span class="faint">…</span>`;
+  const since = changes.get(service);
+  if (!since) return html`<span class="faint">nothing changed</span>`;
+  return html`<a href=${comparison({ from: at.revision, service })} aria-label=${`${words(since)} in ${service} since then`}>${words(since)}</a>`;
 }
 
 /** Even he who looks at the past wants to know whether the server is there. */
-const useNow = () => useEffect(() => services.use(), []);
+const useNow = () => useEffect(() => store.use(), []);
 
-const [height, whole] = [38, 150]; // of rows, as in timeline.css; up to so many all are drawn
+const whole = 150; // rows; up to so many all are drawn
 
-function Table({ rows, at }) {
+function Row({ summary: s, index, at, narrow, changes, failure }) {
+  const since = html`<${Since} service=${s.service} at=${at} changes=${changes} failure=${failure} />`;
+  return html`<tr aria-rowindex=${index + 2}>
+    <th scope="row"><a href=${thereAt(at.revision, s.service)}><bdi>${s.service}</bdi></a>${s.policy && html`<span class="tag" title="There was a policy">policy</span>`}
+      ${narrow && html`<span class="under"><${Counts} counts=${s.zones} most=${2} /> ${since}</span>`}</th>
+    <td><${Bar} counts=${s} total=${s.instances} />${!narrow && html` <${Troubles} counts=${s} />`}</td>
+    ${!narrow && html`<td><${Counts} counts=${s.zones} /></td><td><${Counts} counts=${s.versions} /></td><td>${since}</td>`}
+  </tr>`;
+}
+
+function Table({ services, at }) {
+  const narrow = useNarrow();
+  const height = narrow ? 60 : 38; // as in timeline.css
   const body = useRef(null);
-  const [from, until] = useRows(body, rows.length, height, whole);
-  return html`<table class=${"then" + (rows.length > whole ? " even" : "")} aria-rowcount=${rows.length + 1}><caption class="unseen">Services as they were</caption>
-    <thead><tr aria-rowindex="1"><th scope="col">Service</th><th scope="col">Instances</th><th scope="col">Since then</th></tr></thead>
+  const [from, until] = useRows(body, services.length, height, whole);
+  const [changes, failure] = useAnswer(() => changesSince(at.revision), at.revision);
+  const columns = narrow ? 2 : 5;
+  return html`<table class=${"then registry" + (services.length > whole ? " even" : "")} aria-rowcount=${services.length + 1}><caption class="unseen">Services as they were</caption>
+    <thead><tr aria-rowindex="1"><th scope="col" class="name">Service</th><th scope="col">Instances</th>${!narrow && html`<th scope="col">Zones</th><th scope="col">Versions</th><th scope="col">Since then</th>`}</tr></thead>
     <tbody ref=${body}>
-      <${Gap} key="\n" rows=${from} height=${height} columns=${3} />
-      ${rows.slice(from, until).map((r, n) => html`<tr key=${r.service} aria-rowindex=${from + n + 2}>
-        <th scope="row"><a href=${thereAt(at.revision, r.service)}><bdi>${r.service}</bdi></a></th>
-        <td><${Bar} counts=${r.counts} total=${r.total} /> <${Troubles} counts=${r.counts} /></td>
-        <td>${r.since ? html`<a href=${comparison({ from: at.revision, service: r.service })} aria-label=${`${words(r.since)} in ${r.service} since then`}>${words(r.since)}</a>` : html`<span class="faint">nothing changed</span>`}</td>
-      </tr>`)}
-      <${Gap} key="\r" rows=${rows.length - until} height=${height} columns=${3} />
+      <${Gap} key="\n" rows=${from} height=${height} columns=${columns} />
+      ${services.slice(from, until).map((s, n) => html`<${Row} key=${s.service} summary=${s} index=${from + n} ...${{ at, narrow, changes, failure }} />`)}
+      <${Gap} key="\r" rows=${services.length - until} height=${height} columns=${columns} />
     </tbody></table>`;
 }
 
 function Registry({ moment }) {
   useNow();
   const asked = momentOf(moment);
-  const [answer, failure] = useAnswer(() => (asked ? registryAt(asked) : Promise.resolve(null)), moment);
+  const [answer, failure] = useAnswer(() => (asked ? get("/v1/history/services", asked) : Promise.resolve(null)), moment);
   if (!asked) return html`<${Wrong} moment=${moment} />`;
-  const rows = answer?.rows ?? [];
+  const services = answer?.services ?? [];
   return html`<div class="past">
     <${Past} at=${answer?.at} failure=${failure} />
     <div class="heading">
       <p class="crumbs"><a href="/timeline">Timeline</a> <span aria-hidden="true">/</span></p>
       <h1 tabindex="-1">The registry as it was</h1>
-      ${answer && html`<p class="sum">${plural(rows.length, "service")}, ${plural(rows.reduce((n, r) => n + r.total, 0), "instance")}</p>`}
+      ${answer && html`<p class="sum">${plural(services.length, "service")}, ${plural(services.reduce((n, s) => n + s.instances, 0), "instance")}</p>`}
     </div>
     ${failure && html`<${Forgotten} failure=${failure} />`}
-    ${answer && (rows.length === 0 ? html`<p class="empty">Nobody was registered then.</p>` : html`<${Table} rows=${rows} at=${answer.at} />`)}
+    ${answer && (services.length === 0 ? html`<p class="empty">Nobody was registered then.</p>` : html`<${Table} services=${services} at=${answer.at} />`)}
   </div>`;
 }
 

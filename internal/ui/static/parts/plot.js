@@ -45,7 +45,7 @@ export function Plot({ label, series }) {
   const step = round((Math.max(...all.map(([, y]) => y), 1e-6) * 1.05) / 4);
   const top = step * Math.ceil((Math.max(...all.map(([, y]) => y), 1e-6) * 1.02) / step);
   const first = Math.min(...all.map(([t]) => t));
-  const last = Math.max(...all.map(([t]) => t), first + 60_000);
+  const last = Math.max(...all.map(([t]) => t), first + 20_000);
   const x = (t) => edge.left + ((t - first) / (last - first)) * (width - edge.left - edge.right);
   const y = (v) => height - edge.bottom - (v / top) * (height - edge.top - edge.bottom);
   const rows = Array.from({ length: Math.round(top / step) + 1 }, (_, n) => n * step);
