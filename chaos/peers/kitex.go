@@ -13,34 +13,36 @@ import (
 	"github.com/cloudwego/kitex/pkg/registry"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	etcd "github.com/kitex-contrib/registry-etcd"
+
+	"github.com/rollcall-io/rollcall/chaos/peers/peer"
 )
 
 // kitex is its etcd registry and resolver, the latter behind the cache that its clients put before every resolver.
 type kitex struct {
-	registry once[registry.Registry]
-	resolver once[discovery.Resolver]
+	registry peer.Once[registry.Registry]
+	resolver peer.Once[discovery.Resolver]
 }
 
-func (*kitex) options(s settings) (all []etcd.Option) {
-	if s.user != "" {
-		all = append(all, etcd.WithAuthOpt(s.user, s.password))
+func (*kitex) options(s peer.Settings) (all []etcd.Option) {
+	if s.User != "" {
+		all = append(all, etcd.WithAuthOpt(s.User, s.Password))
 	}
 	return all
 }
 
-func (k *kitex) register(s settings) (func() error, error) {
-	if err := os.Setenv("KITEX_ETCD_REGISTRY_LEASE_TTL", strconv.Itoa(int(s.ttl.Seconds()))); err != nil {
+func (k *kitex) Register(s peer.Settings) (func() error, error) {
+	if err := os.Setenv("KITEX_ETCD_REGISTRY_LEASE_TTL", strconv.Itoa(int(s.TTL.Seconds()))); err != nil {
 		return nil, err
 	}
-	addr, err := net.ResolveTCPAddr("tcp", s.addr)
+	addr, err := net.ResolveTCPAddr("tcp", s.Addr)
 	if err != nil {
 		return nil, err
 	}
-	r, err := k.registry.get(func() (registry.Registry, error) { return etcd.NewEtcdRegistry(s.endpoints, k.options(s)...) })
+	r, err := k.registry.Get(func() (registry.Registry, error) { return etcd.NewEtcdRegistry(s.Endpoints, k.options(s)...) })
 	if err != nil {
 		return nil, err
 	}
-	info := &registry.Info{ServiceName: s.service, Addr: addr, Weight: 10}
+	info := &registry.Info{ServiceName: s.Service, Addr: addr, Weight: 10}
 	if err := r.Register(info); err != nil {
 		return nil, err
 	}
@@ -49,12 +51,12 @@ func (k *kitex) register(s settings) (func() error, error) {
 
 // watch asks as often as a caller with a few calls per second does. The cache asks etcd every 5 s.
 func (k *kitex) watch(ctx context.Context, s settings, v *view) error {
-	resolver, err := k.resolver.get(func() (discovery.Resolver, error) { return etcd.NewEtcdResolver(s.endpoints, k.options(s)...) })
+	resolver, err := k.resolver.Get(func() (discovery.Resolver, error) { return etcd.NewEtcdResolver(s.Endpoints, k.options(s.Settings)...) })
 	if err != nil {
 		return err
 	}
 	cache := lbcache.NewBalancerFactory(resolver, loadbalance.NewWeightedBalancer(), lbcache.Options{})
-	target := rpcinfo.NewEndpointInfo(s.service, "", nil, nil)
+	target := rpcinfo.NewEndpointInfo(s.Service, "", nil, nil)
 	for tick := time.Tick(200 * time.Millisecond); ; {
 		v.poll(k.ask(ctx, cache, target))
 		select {

@@ -22,8 +22,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rollcall-io/rollcall/chaos/journal"
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-io/rollcall/chaos/journal"
+	"github.com/rollcall-io/rollcall/chaos/peers/peer"
 )
 
 func main() {
@@ -62,14 +64,8 @@ func main() {
 
 // settings are what the command line says.
 type settings struct {
-	name      string
-	endpoints []string
-	service   string
-	id        string
-	addr      string
-	ttl       time.Duration
-	user      string
-	password  string
+	peer.Settings
+	name string
 
 	then  string // the second service, if any
 	addr2 string
@@ -78,7 +74,7 @@ type settings struct {
 
 // second is what the command line says about the second service.
 func (s settings) second() settings {
-	s.service, s.id, s.addr = s.then, s.addr2, s.addr2
+	s.Service, s.ID, s.Addr = s.then, s.addr2, s.addr2
 	return s
 }
 
@@ -95,29 +91,29 @@ func parse(args []string) (p entry, verb string, s settings, err error) {
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	endpoints := flags.String("endpoints", "127.0.0.1:2379", "etcd's `addresses`, with commas between them")
 	flags.StringVar(&s.name, "name", args[0], "the name of this process in the journal")
-	flags.StringVar(&s.service, "service", "", "the service")
-	flags.StringVar(&s.id, "id", "", "the instance's id, for peers that have such")
-	flags.StringVar(&s.addr, "addr", "", "the instance's address, `host:port`; nobody listens there")
-	flags.DurationVar(&s.ttl, "ttl", 10*time.Second, "the lease's time to live, in whole seconds")
-	flags.StringVar(&s.user, "user", "", "the user for etcd")
-	flags.StringVar(&s.password, "password", "", "the user's password")
+	flags.StringVar(&s.Service, "service", "", "the service")
+	flags.StringVar(&s.ID, "id", "", "the instance's id, for peers that have such")
+	flags.StringVar(&s.Addr, "addr", "", "the instance's address, `host:port`; nobody listens there")
+	flags.DurationVar(&s.TTL, "ttl", 10*time.Second, "the lease's time to live, in whole seconds")
+	flags.StringVar(&s.User, "user", "", "the user for etcd")
+	flags.StringVar(&s.Password, "password", "", "the user's password")
 	flags.StringVar(&s.then, "then", "", "a second `service`, to be registered or watched later by the same process")
 	flags.StringVar(&s.addr2, "addr2", "", "the address of the instance of the second service, `host:port`")
 	flags.DurationVar(&s.after, "after", 0, "how long after the start the second service's turn comes")
 	if err := flags.Parse(args[2:]); err != nil {
 		return p, "", s, err
 	}
-	s.endpoints = strings.Split(*endpoints, ",")
+	s.Endpoints = strings.Split(*endpoints, ",")
 	switch {
-	case s.service == "":
+	case s.Service == "":
 		err = errors.New("want a -service")
-	case verb == "register" && (s.id == "" || s.addr == ""):
+	case verb == "register" && (s.ID == "" || s.Addr == ""):
 		err = errors.New("want an -id and an -addr")
 	case verb == "register" && s.then != "" && s.addr2 == "":
 		err = errors.New("want an -addr2 with -then")
-	case s.then == s.service:
+	case s.then == s.Service:
 		err = errors.New("want another service for -then")
-	case verb == "register" && s.ttl < time.Second:
+	case verb == "register" && s.TTL < time.Second:
 		err = errors.New("want a -ttl of a second or more")
 	}
 	return p, verb, s, err

@@ -12,15 +12,12 @@ import (
 	"time"
 
 	"github.com/rollcall-io/rollcall/chaos/journal"
+	"github.com/rollcall-io/rollcall/chaos/peers/peer"
 )
 
-// A peer is a library, used as its own documentation says. A process has one, which keeps what the library's users have
-// one of: an etcd client, a registry. So a second service goes through the same as the first.
-type peer interface {
-	// register returns once the library says that the instance is registered. What it returns takes the instance away
-	// again, with the patience that programs with this library have: some wait for etcd for ever. It is called for one
-	// instance after the other.
-	register(s settings) (deregister func() error, err error)
+// A follower is a library, used as its own documentation says, that registers and can be watched.
+type follower interface {
+	peer.Registrar
 	// watch shows in v what the library tells its user until ctx ends, or until the library tells nothing more. It is
 	// called for several services at a time. An error for the first of them ends the program.
 	watch(ctx context.Context, s settings, v *view) error
@@ -29,7 +26,7 @@ type peer interface {
 type entry struct {
 	name   string
 	module string // where the code of the peer comes from
-	peer
+	follower
 }
 
 func peers() []entry {
@@ -71,8 +68,8 @@ func list(w io.Writer) {
 
 // register runs an instance until ctx ends, and one of a second service if that is wanted. An instance that cannot be
 // registered ends its program, as most programs do; the second one, failing, does not take the first one with it.
-func register(ctx context.Context, p peer, s settings, j *journal.Writer) error {
-	h := &holder{peer: p, journal: j}
+func register(ctx context.Context, p follower, s settings, j *journal.Writer) error {
+	h := &holder{registrar: p, journal: j}
 	second := time.After(s.after)
 	first := make(chan error, 1)
 	go func() { first <- h.join(s) }()
@@ -97,22 +94,22 @@ func register(ctx context.Context, p peer, s settings, j *journal.Writer) error 
 
 // holder holds the instances of the process.
 type holder struct {
-	peer    peer
-	journal *journal.Writer
+	registrar peer.Registrar
+	journal   *journal.Writer
 
 	mu         sync.Mutex
 	deregister []func() error // guarded by mu
 }
 
 func (h *holder) join(s settings) error {
-	h.journal.Tell(journal.Event{What: journal.Registering, Service: s.service, ID: s.addr})
-	deregister, err := h.peer.register(s)
+	h.journal.Tell(journal.Event{What: journal.Registering, Service: s.Service, ID: s.Addr})
+	deregister, err := h.registrar.Register(s.Settings)
 	h.mu.Lock()
 	if err == nil {
 		h.deregister = append(h.deregister, deregister)
 	}
 	h.mu.Unlock()
-	h.journal.Tell(journal.Event{What: journal.Registered, Service: s.service, ID: s.addr, Err: text(err)})
+	h.journal.Tell(journal.Event{What: journal.Registered, Service: s.Service, ID: s.Addr, Err: text(err)})
 	return err
 }
 
@@ -130,8 +127,8 @@ func (h *holder) leave() {
 
 // watch runs a watcher until ctx ends, and one of a second service if that is wanted. It holds nothing in etcd, so its
 // program ends without ceremony.
-func watch(ctx context.Context, p peer, s settings, j *journal.Writer) error {
-	v := newView(j, s.service)
+func watch(ctx context.Context, p follower, s settings, j *journal.Writer) error {
+	v := newView(j, s.Service)
 	if s.then != "" {
 		later, turn := newView(j, s.then), time.After(s.after)
 		go func() {
@@ -157,7 +154,7 @@ func watch(ctx context.Context, p peer, s settings, j *journal.Writer) error {
 }
 
 // show has a view show what the peer tells of its service. An error is told, unless ctx has ended.
-func show(ctx context.Context, p peer, s settings, v *view) error {
+func show(ctx context.Context, p follower, s settings, v *view) error {
 	err := p.watch(ctx, s, v)
 	if err == nil || ctx.Err() != nil {
 		return nil

@@ -3,43 +3,25 @@ package main
 import (
 	"context"
 	"fmt"
-	"log"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rollcall-io/rollcall/chaos/peers/peer"
 )
 
 // plain is the etcd client by itself, as its documentation uses it: nothing registers again, nothing reads again.
-type plain struct{ dialer }
+type plain struct{ client peer.Client }
 
-// lease is a lease that the client keeps alive.
-func lease(client *clientv3.Client, ttl time.Duration) (clientv3.LeaseID, error) {
-	granted, err := client.Grant(context.Background(), int64(ttl.Seconds()))
-	if err != nil {
-		return 0, err
-	}
-	alive, err := client.KeepAlive(context.Background(), granted.ID)
-	if err != nil {
-		return 0, err
-	}
-	go func() {
-		for range alive {
-		}
-		log.Printf("the lease is no longer kept alive")
-	}()
-	return granted.ID, nil
-}
-
-func (p *plain) register(s settings) (func() error, error) {
-	client, err := p.dial(s)
+func (p *plain) Register(s peer.Settings) (func() error, error) {
+	client, err := p.client.Dial(s)
 	if err != nil {
 		return nil, err
 	}
-	id, err := lease(client, s.ttl)
+	id, err := peer.Lease(client, s.TTL)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := client.Put(context.Background(), s.service+"/"+s.id, s.addr, clientv3.WithLease(id)); err != nil {
+	if _, err := client.Put(context.Background(), s.Service+"/"+s.ID, s.Addr, clientv3.WithLease(id)); err != nil {
 		return nil, err
 	}
 	return func() error {
@@ -49,11 +31,11 @@ func (p *plain) register(s settings) (func() error, error) {
 }
 
 func (p *plain) watch(ctx context.Context, s settings, v *view) error {
-	client, err := p.dial(s)
+	client, err := p.client.Dial(s.Settings)
 	if err != nil {
 		return err
 	}
-	prefix := s.service + "/"
+	prefix := s.Service + "/"
 	all, err := client.Get(ctx, prefix, clientv3.WithPrefix())
 	if err != nil {
 		return err

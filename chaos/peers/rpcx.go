@@ -8,13 +8,15 @@ import (
 	"github.com/rpcxio/rpcx-etcd/client"
 	"github.com/rpcxio/rpcx-etcd/serverplugin"
 	rpcxclient "github.com/smallnest/rpcx/client"
+
+	"github.com/rollcall-io/rollcall/chaos/peers/peer"
 )
 
 // rpcx is its registry plugin and its discovery for etcd. A plugin has one etcd client, and one address for all services
 // that it registers.
 type rpcx struct {
-	plugin    once[*serverplugin.EtcdV3RegisterPlugin]
-	discovery once[rpcxDiscovery]
+	plugin    peer.Once[*serverplugin.EtcdV3RegisterPlugin]
+	discovery peer.Once[rpcxDiscovery]
 }
 
 // rpcxDiscovery is the discovery that was made first. Those of other services are its clones, as in clients of several services.
@@ -25,16 +27,16 @@ type rpcxDiscovery struct {
 
 const rpcxBase = "rpcx"
 
-func (*rpcx) options(s settings) *store.Config {
-	if s.user == "" {
+func (*rpcx) options(s peer.Settings) *store.Config {
+	if s.User == "" {
 		return nil
 	}
-	return &store.Config{Username: s.user, Password: s.password}
+	return &store.Config{Username: s.User, Password: s.Password}
 }
 
-func (r *rpcx) register(s settings) (func() error, error) {
+func (r *rpcx) Register(s peer.Settings) (func() error, error) {
 	open := func() (*serverplugin.EtcdV3RegisterPlugin, error) { return r.start(s) }
-	plugin, err := r.plugin.get(open)
+	plugin, err := r.plugin.Get(open)
 	stop := func() error { return nil } // the plugin is stopped with its first service
 	if err == nil && plugin.ServiceAddress != address(s) {
 		plugin, err = open() // another server of the same process
@@ -45,27 +47,27 @@ func (r *rpcx) register(s settings) (func() error, error) {
 	if len(plugin.Services) == 0 {
 		stop = plugin.Stop
 	}
-	if err := plugin.Register(s.service, nil, ""); err != nil {
+	if err := plugin.Register(s.Service, nil, ""); err != nil {
 		return nil, err
 	}
 	return stop, nil
 }
 
-func (r *rpcx) start(s settings) (*serverplugin.EtcdV3RegisterPlugin, error) {
+func (r *rpcx) start(s peer.Settings) (*serverplugin.EtcdV3RegisterPlugin, error) {
 	plugin := &serverplugin.EtcdV3RegisterPlugin{
 		ServiceAddress: address(s),
-		EtcdServers:    s.endpoints,
+		EtcdServers:    s.Endpoints,
 		BasePath:       rpcxBase,
-		UpdateInterval: s.ttl / 2, // the lease gets this and as much again
+		UpdateInterval: s.TTL / 2, // the lease gets this and as much again
 		Options:        r.options(s),
 	}
 	return plugin, plugin.Start()
 }
 
-func address(s settings) string { return "tcp@" + s.addr }
+func address(s peer.Settings) string { return "tcp@" + s.Addr }
 
 func (r *rpcx) watch(ctx context.Context, s settings, v *view) error {
-	discovery, err := r.discover(s)
+	discovery, err := r.discover(s.Settings)
 	if err != nil {
 		return err
 	}
@@ -81,15 +83,15 @@ func (r *rpcx) watch(ctx context.Context, s settings, v *view) error {
 	}
 }
 
-func (r *rpcx) discover(s settings) (rpcxclient.ServiceDiscovery, error) {
-	d, err := r.discovery.get(func() (rpcxDiscovery, error) {
-		discovery, err := client.NewEtcdV3Discovery(rpcxBase, s.service, s.endpoints, true, r.options(s))
-		return rpcxDiscovery{discovery, s.service}, err
+func (r *rpcx) discover(s peer.Settings) (rpcxclient.ServiceDiscovery, error) {
+	d, err := r.discovery.Get(func() (rpcxDiscovery, error) {
+		discovery, err := client.NewEtcdV3Discovery(rpcxBase, s.Service, s.Endpoints, true, r.options(s))
+		return rpcxDiscovery{discovery, s.Service}, err
 	})
-	if err != nil || d.service == s.service {
+	if err != nil || d.service == s.Service {
 		return d.ServiceDiscovery, err
 	}
-	return d.Clone(s.service)
+	return d.Clone(s.Service)
 }
 
 func (*rpcx) show(v *view, list []*rpcxclient.KVPair) {

@@ -15,9 +15,9 @@ import (
 // BenchmarkDNS measures what names cost the process that answers them, interleaved in one run with CoreDNS, its etcd plugin and its cache:
 // the same instances lie in the same etcd for both, and the same questions are asked of both, 32 at a time, by UDP on 4 sockets, by TCP on as
 // many connections, or on 4 if they are "pipelined". TCP is told all instances, UDP as many as fit; "churn" replaces ten instances a second;
-// "names" asks for one service after the other, so that CoreDNS's cache has none of them. It reports answers per second of the process's
-// CPU and their ratio, the time to an answer at a moderate rate, and what is in the answers. With 10,000 instances a round takes up to 20 s,
-// for CoreDNS does not keep up; without ROLLCALL_BENCH_LONG=1 they are left out.
+// "names" asks for one service after the other, so that CoreDNS's cache has none of them. It reports the CPU of the process for an answer and
+// answers per second of it, the time to an answer at a moderate rate, and what is in the answers. N is the instances, or the names. With 10,000
+// instances a round takes up to 20 s, for CoreDNS does not keep up; without ROLLCALL_BENCH_LONG=1 they are left out, as is what matters less.
 //
 //	make bench
 func BenchmarkDNS(b *testing.B) {
@@ -25,33 +25,45 @@ func BenchmarkDNS(b *testing.B) {
 		{name: "A", rtype: mdns.TypeA, network: "udp", conns: 4},
 		{name: "SRV", rtype: mdns.TypeSRV, network: "udp", conns: 4},
 		{name: "A-TCP", rtype: mdns.TypeA, network: "tcp", conns: dnsInFlight},
-		{name: "SRV-TCP", rtype: mdns.TypeSRV, network: "tcp", conns: dnsInFlight},
+		{name: "SRV-TCP", rtype: mdns.TypeSRV, network: "tcp", conns: dnsInFlight, long: true},
 		{name: "A-churn", rtype: mdns.TypeA, network: "udp", conns: 4, churn: true},
-		{name: "A-TCP-churn", rtype: mdns.TypeA, network: "tcp", conns: dnsInFlight, churn: true},
+		{name: "A-TCP-churn", rtype: mdns.TypeA, network: "tcp", conns: dnsInFlight, churn: true, long: true},
 	}
-	for _, n := range []int{10, 1_000, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			if n >= 10_000 && os.Getenv(longEnv) == "" {
+	for _, n := range []int{10, 100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("N=%d", n), func(b *testing.B) { benchmarkDNS(b, n, kinds) })
+	}
+	const names = 20_000 // more than CoreDNS is asked for in the 5 s that it remembers
+	b.Run(fmt.Sprintf("N=%d/names", names), func(b *testing.B) {
+		if testing.Short() {
+			b.Skip("it takes long")
+		}
+		w := newDNSWorld(b)
+		k := dnsKind{rtype: mdns.TypeA, network: "udp", conns: 4}
+		w.compare(b, k, dnsQuestions(k, w.fillNames(names)...))
+	})
+}
+
+func benchmarkDNS(b *testing.B, n int, kinds []dnsKind) {
+	long := os.Getenv(longEnv) != ""
+	switch {
+	case n >= 10_000 && !long:
+		b.Skip(longEnv + " is not set")
+	case n >= 1_000 && testing.Short():
+		b.Skip("it takes long")
+	}
+	if n == 10 { // with more the way of an answer costs less than the answer
+		kinds = append(slices.Clone(kinds), dnsKind{name: "A-TCP-pipelined", rtype: mdns.TypeA, network: "tcp", conns: 4, long: true})
+	}
+	w := newDNSWorld(b)
+	w.fill(n)
+	for _, k := range kinds {
+		b.Run(k.name, func(b *testing.B) {
+			if k.long && !long {
 				b.Skip(longEnv + " is not set")
 			}
-			w := newDNSWorld(b)
-			w.fill(n)
-			for _, k := range kinds {
-				b.Run(k.name, func(b *testing.B) { w.compare(b, k, dnsQuestions(k, w.fleet.service)) })
-			}
-			if n > 10 {
-				return // the way of an answer costs less than the answer
-			}
-			k := dnsKind{name: "A-TCP-pipelined", rtype: mdns.TypeA, network: "tcp", conns: 4}
-			b.Run(k.name, func(b *testing.B) { w.compare(b, k, dnsQuestions(k, w.fleet.service)) })
+			w.compare(b, k, dnsQuestions(k, w.fleet.service))
 		})
 	}
-	b.Run("names", func(b *testing.B) {
-		w := newDNSWorld(b)
-		names := w.fillNames(20_000) // more than CoreDNS is asked for in the 5 s that it remembers
-		k := dnsKind{name: "A", rtype: mdns.TypeA, network: "udp", conns: 4}
-		b.Run(k.name, func(b *testing.B) { w.compare(b, k, dnsQuestions(k, names...)) })
-	})
 }
 
 // dnsKind is a kind of question, and what goes on while it is asked.
@@ -61,6 +73,7 @@ type dnsKind struct {
 	network string
 	conns   int
 	churn   bool
+	long    bool // only with longEnv
 }
 
 // dnsQuestions makes a question for each service, as dig asks it: with room for 1232 bytes, and a cookie.
@@ -86,12 +99,12 @@ type dnsRound struct {
 func (r dnsRound) perSecond() float64 { return float64(r.answers) / r.CPU.Seconds() }
 
 // dnsTurns is how often the servers take turns in a round: whatever else the machine does then hits both.
-const dnsTurns = 8
+const dnsTurns = 4
 
 func (w *dnsWorld) compare(b *testing.B, k dnsKind, questions [][]byte) {
-	window, rate := 250*time.Millisecond, 500
+	window, pacing, rate := 80*time.Millisecond, 300*time.Millisecond, 500
 	if testing.Short() {
-		window = 40 * time.Millisecond
+		window, pacing = 25*time.Millisecond, 100*time.Millisecond
 	}
 	var rounds [2][]dnsRound
 	for b.Loop() {
@@ -108,14 +121,15 @@ func (w *dnsWorld) compare(b *testing.B, k dnsKind, questions [][]byte) {
 			}
 		}
 		for i := range w.servers {
-			w.during(b, k.churn, func() { sum[i].times, sum[i].late = loads[i].pace(dnsTurns*window/2, rate) })
+			w.during(b, k.churn, func() { sum[i].times, sum[i].late = loads[i].pace(pacing, rate) })
 			rounds[i] = append(rounds[i], sum[i])
 			loads[i].close()
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-	ours, theirs := reportDNS(b, w.servers[0].name, rounds[0]), reportDNS(b, w.servers[1].name, rounds[1])
-	b.ReportMetric(ours/theirs, "ratio")
+	for i, s := range w.servers {
+		reportDNS(b, s.name, rounds[i])
+	}
 }
 
 // saturate asks one server as much as it can answer.
@@ -129,8 +143,8 @@ func (w *dnsWorld) saturate(b *testing.B, server int, k dnsKind, load *dnsLoad, 
 	sum.CPU, sum.Etcd = sum.CPU+cpuOf(b, pid)-cpu, sum.Etcd+cpuOf(b, w.etcdPid)-etcd
 }
 
-// reportDNS reports the medians of the rounds of one server, and returns how much it answers.
-func reportDNS(b *testing.B, name string, rounds []dnsRound) float64 {
+// reportDNS reports the medians of the rounds of one server.
+func reportDNS(b *testing.B, name string, rounds []dnsRound) {
 	middle := func(of func(dnsRound) float64) float64 {
 		var list []float64
 		for _, r := range rounds {
@@ -151,15 +165,16 @@ func reportDNS(b *testing.B, name string, rounds []dnsRound) float64 {
 	for _, r := range rounds {
 		times, failed, late = append(times, r.times...), failed+r.failed, late+r.late
 	}
-	b.ReportMetric(speed, name+"/CPU-s")
+	b.ReportMetric(speed, name+"-answers/cpu-s")
+	b.ReportMetric(1e6/speed, name+"-cpu-µs")
 	if len(times) > 0 {
 		b.ReportMetric(micros(times, 50), name+"-p50-µs")
 		b.ReportMetric(micros(times, 99), name+"-p99-µs")
+		b.ReportMetric(micros(times, 100), name+"-max-µs")
 	}
-	b.ReportMetric(each(func(r dnsRound) int64 { return r.bytes }), name+"-B")
+	b.ReportMetric(each(func(r dnsRound) int64 { return r.bytes }), name+"-answer-B")
 	b.ReportMetric(each(func(r dnsRound) int64 { return r.records }), name+"-records")
 	b.ReportMetric(100*each(func(r dnsRound) int64 { return r.truncated }), name+"-TC-%")
 	b.ReportMetric(float64(failed+late), name+"-failed")
-	b.ReportMetric(each(func(r dnsRound) int64 { return r.Etcd.Microseconds() }), name+"-etcd-µs")
-	return speed
+	b.ReportMetric(each(func(r dnsRound) int64 { return r.Etcd.Microseconds() }), name+"-etcd-cpu-µs")
 }

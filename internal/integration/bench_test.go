@@ -121,11 +121,21 @@ func client(b *testing.B, endpoints ...string) *clientv3.Client {
 	return c
 }
 
-// BenchmarkRegisterInBulk measures 10,000 registrations at once in one process: how many a second, and how many requests
-// etcd gets for all of them.
+// BenchmarkRegisterInBulk measures up to 10,000 registrations at once in one process: how many a second, and how many
+// requests etcd gets for all of them.
 func BenchmarkRegisterInBulk(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("N=%d", n), func(b *testing.B) {
+			if testing.Short() && n > 1000 {
+				b.Skip("it takes seconds")
+			}
+			benchmarkBulk(b, n)
+		})
+	}
+}
+
+func benchmarkBulk(b *testing.B, n int) {
 	etcd := etcdtest.Start(b)
-	const n = 10_000
 	var requests, streams atomic.Int64
 	cfg := rollcall.ClientConfig(etcd.Endpoint())
 	cfg.DialOptions = append(cfg.DialOptions, grpc.WithStatsHandler(&counter{unary: &requests, streams: &streams}))

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -32,14 +35,10 @@ import (
 // for listeners, routes, clusters and endpoints of its services, on streams in memory: a response is encoded as gRPC encodes it, and kept
 // until the next change as for a client that is slow to read. Sockets and the clients' own work would cost all of them the same. What the
 // streams themselves cost shows one more server, which keeps no account of anybody and sends what was encoded beforehand: net-cpu-ms is
-// what a server takes beyond that.
+// what a server takes beyond that. N, in a benchmark's name, is how many clients there are.
 
 // estate is what there is: services, and clients of which each watches some.
 type estate struct{ services, endpoints, clients, watched int }
-
-func (e estate) String() string {
-	return fmt.Sprintf("clients=%d/services=%d/endpoints=%d", e.clients, e.services, e.endpoints)
-}
 
 func (e estate) names() []string {
 	names := make([]string, e.services)
@@ -385,33 +384,36 @@ func (c *crowd) concerned() (n int) {
 	return n
 }
 
-// cost is what something cost once.
+// cost is what something cost.
 type cost struct {
 	cpu, last             time.Duration // last: until the last acknowledgement
 	wire, allocated, held float64       // in bytes; held: while nobody has read anything
 }
 
-// measure does something a few times, and returns the mean, and of the time the median.
-func (c *crowd) measure(do, undo func()) (total cost) {
-	var times []time.Duration
+// How often something is measured in a row: more than once, if it is not slow, and not more than is of use.
+const (
+	fewest, most = 2, 20
+	enough       = 150 * time.Millisecond
+)
+
+// measure does something a few times, and returns what each cost.
+func (c *crowd) measure(do, undo func()) (all []cost) {
 	var before, after runtime.MemStats
-	for c.b.Loop() {
+	for spent := time.Duration(0); len(all) == 0 || spent < enough && len(all) < most || spent < 2*enough && len(all) < fewest; {
 		undo()
 		runtime.ReadMemStats(&before)
 		bytes, cpu, began := c.bytes.Load(), cpuTime(c.b), time.Now()
 		do()
-		times = append(times, time.Since(began))
-		total.cpu += cpuTime(c.b) - cpu
-		total.wire += float64(c.bytes.Load() - bytes)
+		one := cost{last: time.Since(began), cpu: cpuTime(c.b) - cpu, wire: float64(c.bytes.Load() - bytes)}
 		runtime.ReadMemStats(&after)
-		total.allocated += float64(after.TotalAlloc - before.TotalAlloc)
+		one.allocated = float64(after.TotalAlloc - before.TotalAlloc)
+		all, spent = append(all, one), spent+one.last
 	}
-	n := len(times)
-	slices.Sort(times)
-	total.cpu, total.last = total.cpu/time.Duration(n), times[n/2]
-	total.wire, total.allocated = total.wire/float64(n), total.allocated/float64(n)
-	total.held = c.held()
-	return total
+	held := c.held()
+	for n := range all {
+		all[n].held = held
+	}
+	return all
 }
 
 func (c *crowd) held() float64 {
@@ -425,52 +427,70 @@ func (c *crowd) held() float64 {
 	return max(0, float64(before.HeapAlloc)-float64(after.HeapAlloc))
 }
 
-func (c cost) numbers() []float64 {
-	return []float64{float64(c.cpu) / 1e6, float64(c.last) / 1e6, c.wire / 1e6, c.allocated / 1e6, c.held / 1e6}
+// quantities are what is reported of costs: of the CPU and what is allocated the mean, since garbage is not collected each time. What is sent and
+// what is held, the last two, is seen only without sockets.
+var quantities = []struct {
+	name string
+	of   func([]cost) float64
+}{
+	{"cpu-ms", func(all []cost) float64 { return mean(all, func(c cost) float64 { return float64(c.cpu) / 1e6 }) }},
+	{"ack-ms", func(all []cost) float64 { return median(all, func(c cost) float64 { return float64(c.last) / 1e6 }) }},
+	{"alloc-MB", func(all []cost) float64 { return mean(all, func(c cost) float64 { return c.allocated / 1e6 }) }},
+	{"wire-MB", func(all []cost) float64 { return median(all, func(c cost) float64 { return c.wire / 1e6 }) }},
+	{"held-MB", func(all []cost) float64 { return median(all, func(c cost) float64 { return c.held / 1e6 }) }},
 }
 
-var units = []string{"cpu-ms", "ack-ms", "wire-MB", "alloc-MB", "held-MB"}
+func mean(all []cost, of func(cost) float64) (sum float64) {
+	for _, c := range all {
+		sum += of(c) / float64(len(all))
+	}
+	return sum
+}
 
-// compare measures all contenders, the others also in multiples of what this server takes.
-func compare(b *testing.B, e estate, measure func(*crowd) cost) {
-	compareNumbers(b, e, func(b *testing.B, server *contender) []float64 {
-		c := newCrowd(b, e, server)
-		c.connect()
-		defer c.disconnect()
-		return measure(c).numbers()
+func median(all []cost, of func(cost) float64) float64 {
+	var list []float64
+	for _, c := range all {
+		list = append(list, of(c))
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// compare measures all contenders, one beside the other.
+func compare(b *testing.B, e estate, measure func(*crowd) []cost) {
+	b.Run(fmt.Sprintf("N=%d", e.clients), func(b *testing.B) {
+		compareCosts(b, e, len(quantities), func(b *testing.B, server *contender) []cost {
+			c := newCrowd(b, e, server)
+			c.connect()
+			defer c.disconnect()
+			return measure(c)
+		})
 	})
 }
 
-func compareNumbers(b *testing.B, e estate, measure func(*testing.B, *contender) []float64) {
-	b.Run(e.String(), func(b *testing.B) {
-		var base, ours []float64
-		for n, name := range []string{"bare", "rollcall", "snapshot", "linear"} {
-			b.Run(name, func(b *testing.B) {
-				server := contenders(b, e)[n]()
-				defer server.close()
-				numbers := measure(b, server)
-				for i, value := range numbers {
-					b.ReportMetric(value, units[i])
-					if n > 1 && ours != nil && ours[i] > 0 {
-						b.ReportMetric(value/ours[i], "×"+units[i])
-					}
-				}
-				b.ReportMetric(0, "ns/op") // which counts what is done in between
-				switch {
-				case n == 0:
-					base = numbers
-				case base != nil:
-					b.ReportMetric(numbers[0]-base[0], "net-"+units[0])
-				}
-				if n == 1 {
-					ours = numbers
-				}
-			})
+// compareCosts has one contender at a time, so that none pays for the memory of the others. Who is first is left to chance.
+func compareCosts(b *testing.B, e estate, quantity int, measure func(*testing.B, *contender) []cost) {
+	all := map[string][]cost{}
+	for b.Loop() {
+		list := contenders(b, e)
+		for _, n := range rand.Perm(len(list)) {
+			server := list[n]()
+			all[server.name] = append(all[server.name], measure(b, server)...)
+			server.close()
 		}
-	})
+	}
+	for name := range all {
+		for _, q := range quantities[:quantity] {
+			b.ReportMetric(q.of(all[name]), name+"-"+q.name)
+		}
+		if cpu := quantities[0]; name != "bare" {
+			b.ReportMetric(cpu.of(all[name])-cpu.of(all["bare"]), name+"-net-"+cpu.name)
+		}
+	}
+	b.ReportMetric(0, "ns/op") // which counts what is done in between
 }
 
-func measureChange(c *crowd) cost {
+func measureChange(c *crowd) []cost {
 	step, acks := 0, c.concerned()
 	return c.measure(func() {
 		step++
@@ -480,24 +500,45 @@ func measureChange(c *crowd) cost {
 	}, c.letGo)
 }
 
-// BenchmarkChangeOfOneService is one endpoint's change, in a service that everybody watches.
+// longEnv asks for what takes minutes, too.
+const longEnv = "ROLLCALL_BENCH_LONG"
+
+// sizesUpTo returns the sizes: with -short those up to a limit, without longEnv those up to another.
+func sizesUpTo(short, usual int, sizes ...int) (list []int) {
+	limit := usual
+	switch {
+	case testing.Short():
+		limit = short
+	case os.Getenv(longEnv) != "":
+		limit = math.MaxInt
+	}
+	for _, n := range sizes {
+		if n <= limit {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// BenchmarkChangeOfOneService is one endpoint's change, in a service that everybody watches. N is the clients.
 func BenchmarkChangeOfOneService(b *testing.B) {
-	for _, clients := range []int{100, 1000, 5000} {
+	for _, clients := range sizesUpTo(100, 1000, 100, 300, 1000, 5000) {
 		compare(b, estate{services: 1, endpoints: 1000, clients: clients, watched: 1}, measureChange)
 	}
 }
 
-// BenchmarkChangeAmongServices is one endpoint's change, in one of many services: each client watches three.
+// BenchmarkChangeAmongServices is one endpoint's change, in one of many services, of which there are a tenth as many as clients: each client
+// watches three.
 func BenchmarkChangeAmongServices(b *testing.B) {
-	for _, services := range []int{30, 100, 300} {
-		compare(b, estate{services: services, endpoints: 100, clients: 10 * services, watched: 3}, measureChange)
+	for _, clients := range sizesUpTo(100, 1000, 100, 300, 1000, 3000) {
+		compare(b, estate{services: clients / 10, endpoints: 100, clients: clients, watched: 3}, measureChange)
 	}
 }
 
 // BenchmarkReconnection is all clients coming back at once, with the versions that they have. The state of the world is sent again to each.
 func BenchmarkReconnection(b *testing.B) {
-	for _, clients := range []int{500, 1500, 5000} {
-		compare(b, estate{services: 100, endpoints: 100, clients: clients, watched: 3}, func(c *crowd) cost {
+	for _, clients := range sizesUpTo(100, 1000, 100, 300, 1000, 5000) {
+		compare(b, estate{services: 100, endpoints: 100, clients: clients, watched: 3}, func(c *crowd) []cost {
 			return c.measure(c.connect, c.disconnect)
 		})
 	}

@@ -24,29 +24,38 @@ import (
 // callersEnv is set for the process of the clients: where the server is, and how many connections to make, of how many streams each.
 const callersEnv = "ROLLCALL_XDS_BENCHMARK_CALLERS"
 
-// BenchmarkChangeOverSockets is one endpoint's change, in a service that everybody watches, until all have acknowledged it.
+// BenchmarkChangeOverSockets is one endpoint's change, in a service that everybody watches, until all have acknowledged it: with a connection for
+// 50 clients, and if longEnv is set also with one for each.
 func BenchmarkChangeOverSockets(b *testing.B) {
-	e := estate{services: 1, endpoints: 1000, clients: 1000, watched: 1}
-	for _, streams := range []int{1, 50} {
-		b.Run(fmt.Sprintf("streams=%d", streams), func(b *testing.B) {
-			compareNumbers(b, e, func(b *testing.B, server *contender) []float64 {
-				c := &crowd{b: b, server: server, done: make(chan struct{}, 1)}
-				c.overSockets(e, streams)
-				step := 0
-				total := c.measure(func() {
-					step++
-					c.expect(e.clients)
-					server.change(step)
-					c.await()
-				}, func() {})
-				return total.numbers()[:len(units)-1] // what is held, is held by the kernel
+	for _, clients := range sizesUpTo(100, 1000, 100, 300, 1000) {
+		for _, streams := range []int{50, 1} {
+			e := estate{services: 1, endpoints: 1000, clients: clients, watched: 1}
+			b.Run(fmt.Sprintf("N=%d/streams=%d", clients, streams), func(b *testing.B) {
+				if streams == 1 && os.Getenv(longEnv) == "" {
+					b.Skip(longEnv + " is not set")
+				}
+				compareCosts(b, e, len(quantities)-2, func(b *testing.B, server *contender) []cost {
+					return changesOverSockets(b, e, server, streams)
+				})
 			})
-		})
+		}
 	}
 }
 
-// overSockets has all clients come, from another process. They end with the benchmark.
-func (c *crowd) overSockets(e estate, streams int) {
+func changesOverSockets(b *testing.B, e estate, server *contender, streams int) []cost {
+	c := &crowd{b: b, server: server, done: make(chan struct{}, 1)}
+	defer c.overSockets(e, streams)()
+	step := 0
+	return c.measure(func() {
+		step++
+		c.expect(e.clients)
+		server.change(step)
+		c.await()
+	}, func() {})
+}
+
+// overSockets has all clients come, from another process, and returns what ends them.
+func (c *crowd) overSockets(e estate, streams int) (end func()) {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		c.b.Fatal(err)
@@ -65,13 +74,13 @@ func (c *crowd) overSockets(e estate, streams int) {
 	if err != nil {
 		c.b.Fatal(err)
 	}
-	c.b.Cleanup(func() {
+	c.await()
+	return func() {
 		_ = stdin.Close()
 		_ = cmd.Wait()
 		srv.Stop()
 		c.running.Wait()
-	})
-	c.await()
+	}
 }
 
 // heard is a contender that counts what is acknowledged.

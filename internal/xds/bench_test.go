@@ -56,21 +56,6 @@ func (f *fleet) message(step int) *endpoint.ClusterLoadAssignment {
 	return f.messages[step%len(f.messages)]
 }
 
-// meter measures what a benchmark costs beside its time.
-type meter struct {
-	b     *testing.B
-	cpu   time.Duration
-	alloc runtime.MemStats
-}
-
-func startMeter(b *testing.B) *meter {
-	m := &meter{b: b}
-	runtime.GC()
-	runtime.ReadMemStats(&m.alloc)
-	m.cpu = cpuTime(b)
-	return m
-}
-
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -79,29 +64,88 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func (m *meter) stop(changes int) {
-	cpu := cpuTime(m.b) - m.cpu
-	var after runtime.MemStats
-	runtime.ReadMemStats(&after)
-	m.b.ReportMetric(float64(cpu.Microseconds())/1000/float64(changes), "cpu-ms/change")
-	m.b.ReportMetric(float64(after.TotalAlloc-m.alloc.TotalAlloc)/1e6/float64(changes), "MB/change")
-	m.b.ReportMetric(float64(after.Mallocs-m.alloc.Mallocs)/float64(changes), "allocs/change")
+// encoder makes a server's messages of a change for all of its clients.
+type encoder struct {
+	name   string
+	change func()
+	letGo  func() // of what was made
+	close  func()
 }
 
-// sizes are those of the fleet and of its clients.
-var sizes = []struct{ clients, endpoints int }{{100, 1000}, {1000, 100}, {1000, 1000}}
-
-// BenchmarkEncodingAChange is what a change costs until the bytes for every client are there, without a network.
+// BenchmarkEncodingAChange is what a change of one of 1,000 endpoints costs until the bytes for every client are there, without a network. N is
+// the clients.
 func BenchmarkEncodingAChange(b *testing.B) {
-	for _, size := range sizes {
-		b.Run(fmt.Sprintf("clients=%d/endpoints=%d/rollcall", size.clients, size.endpoints), func(b *testing.B) { encodeOurs(b, size.clients, size.endpoints) })
-		b.Run(fmt.Sprintf("clients=%d/endpoints=%d/linear", size.clients, size.endpoints), func(b *testing.B) { encodeLinear(b, size.clients, size.endpoints) })
+	for _, clients := range sizesUpTo(300, 1000, 100, 300, 1000) {
+		b.Run(fmt.Sprintf("N=%d", clients), func(b *testing.B) {
+			all := map[string]*encodingCost{}
+			for b.Loop() {
+				for _, open := range []func() *encoder{
+					func() *encoder { return encodeOurs(b, clients, 1000) },
+					func() *encoder { return encodeLinear(b, clients, 1000) },
+				} {
+					e := open()
+					if all[e.name] == nil {
+						all[e.name] = &encodingCost{}
+					}
+					all[e.name].add(b, e)
+					e.close()
+				}
+			}
+			for name, c := range all {
+				c.report(b, name)
+			}
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }
 
-func encodeOurs(b *testing.B, clients, size int) {
+// encodingCost is what changes have cost.
+type encodingCost struct {
+	changes                  int
+	cpu                      time.Duration
+	allocated, allocs, holds uint64
+}
+
+func (c *encodingCost) add(b *testing.B, e *encoder) {
+	const changes = 10
+	e.change()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	cpu := cpuTime(b)
+	for range changes {
+		e.change()
+	}
+	c.cpu += cpuTime(b) - cpu
+	runtime.ReadMemStats(&after)
+	c.changes += changes
+	c.allocated, c.allocs = c.allocated+after.TotalAlloc-before.TotalAlloc, c.allocs+after.Mallocs-before.Mallocs
+	c.holds = heldBy(e.letGo)
+}
+
+func (c *encodingCost) report(b *testing.B, name string) {
+	n := float64(c.changes)
+	b.ReportMetric(float64(c.cpu)/1e6/n, name+"-cpu-ms")
+	b.ReportMetric(float64(c.allocated)/1e6/n, name+"-alloc-MB")
+	b.ReportMetric(float64(c.allocs)/n, name+"-allocs")
+	b.ReportMetric(float64(c.holds)/1e6, name+"-held-MB")
+}
+
+// heldBy returns the memory that is held until it is let go.
+func heldBy(letGo func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools keep goes with the second
+	runtime.ReadMemStats(&before)
+	letGo()
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return before.HeapAlloc - min(before.HeapAlloc, after.HeapAlloc)
+}
+
+func encodeOurs(b *testing.B, clients, size int) *encoder {
 	s := newServer(nil, Config{})
-	defer s.cancel()
 	f := newFleet(size)
 	s.take(&rollcall.Overview{Complete: true, Services: []*rollcall.View{f.view(0)}})
 	codec := NewCodec()
@@ -111,7 +155,6 @@ func encodeOurs(b *testing.B, clients, size int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer s.exit(st)
 		if err := st.world(&discovery.DiscoveryRequest{TypeUrl: typeURLs[endpoints], ResourceNames: []string{"svc"}, Node: grpcNode}); err != nil {
 			b.Fatal(err)
 		}
@@ -137,13 +180,12 @@ func encodeOurs(b *testing.B, clients, size int) {
 			}
 		}
 	}
-	change()
-	m := startMeter(b)
-	for b.Loop() {
-		change()
-	}
-	m.stop(b.N)
-	reportHeld(b, func() { waiting = free(waiting) })
+	return &encoder{name: "rollcall", change: change, letGo: func() { waiting = free(waiting) }, close: func() {
+		for _, st := range streams {
+			s.exit(st)
+		}
+		s.cancel()
+	}}
 }
 
 func free(list []mem.BufferSlice) []mem.BufferSlice {
@@ -154,20 +196,7 @@ func free(list []mem.BufferSlice) []mem.BufferSlice {
 	return list[:0]
 }
 
-// reportHeld reports the memory that is held until it is let go.
-func reportHeld(b *testing.B, letGo func()) {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.GC() // what pools keep goes with the second
-	runtime.ReadMemStats(&before)
-	letGo()
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	b.ReportMetric((float64(before.HeapAlloc)-float64(after.HeapAlloc))/1e6, "MB-held")
-}
-
-func encodeLinear(b *testing.B, clients, size int) {
+func encodeLinear(b *testing.B, clients, size int) *encoder {
 	linear := cache.NewLinearCache(typeURLs[endpoints], cache.WithLogger(log.NewDefaultLogger()))
 	codec := encoding.GetCodecV2(grpcproto.Name)
 	responses := make(chan cache.Response, clients)
@@ -206,11 +235,5 @@ func encodeLinear(b *testing.B, clients, size int) {
 		subs[n] = stream3.NewSotwSubscription([]string{"svc"}, false)
 		watch(n, "")
 	}
-	change()
-	m := startMeter(b)
-	for b.Loop() {
-		change()
-	}
-	m.stop(b.N)
-	reportHeld(b, func() { waiting = free(waiting) })
+	return &encoder{name: "linear", change: change, letGo: func() { waiting = free(waiting) }, close: func() {}}
 }

@@ -1,0 +1,35 @@
+//go:build linux
+
+package registry
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// long asks for the sizes that take minutes.
+var long = os.Getenv("ROLLCALL_BENCH_LONG") != ""
+
+func TestMain(m *testing.M) {
+	switch name, dir := os.Getenv(contenderEnv), os.Getenv(storeEnv); {
+	case name != "":
+		contend(name)
+	case dir != "":
+		beStore(dir, os.Getenv(storePortEnv))
+	default:
+		goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) // go-zero has goroutines before any test
+	}
+}
+
+// sizes are those of a benchmark: the last is left out by -short, and there are larger ones for who has minutes.
+func sizes(usual []int, larger ...int) []int {
+	switch {
+	case testing.Short():
+		return usual[:len(usual)-1]
+	case long:
+		return append(usual, larger...)
+	}
+	return usual
+}
