@@ -64,6 +64,7 @@ type API struct {
 	registration *registration
 	operations   *operations
 	events       *events
+	tags         tags
 
 	ctx    context.Context // ends in Close
 	cancel context.CancelCauseFunc
@@ -81,7 +82,7 @@ type API struct {
 
 // New makes the API of a registry that was made with [rollcall.WithFollowAll]. The registry stays the caller's. Close the API before it.
 func New(reg *rollcall.Registry, cfg Config) *API {
-	a := &API{reg: reg, logger: cfg.Logger, author: cfg.Author, sight: cfg.Sight, hubs: map[topic]*hub{}, watchers: map[*watcher]struct{}{}}
+	a := &API{reg: reg, logger: cfg.Logger, author: cfg.Author, sight: cfg.Sight, hubs: map[topic]*hub{}, watchers: map[*watcher]struct{}{}, tags: tags{of: map[string]*tag{}}}
 	if a.logger == nil {
 		a.logger = slog.New(slog.DiscardHandler)
 	}

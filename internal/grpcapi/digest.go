@@ -39,7 +39,7 @@ func (d digest) after(updates []rollcall.Update) digest {
 // digestOfOne tells the writes to an instance's key apart, and what rollcall and operators say of it: the value of one write is always the
 // same.
 func digestOfOne(i *rollcall.Instance) digest {
-	w := digester{sha256.New()}
+	w := newDigester()
 	w.text(i.ID)
 	w.text(i.Addr)
 	w.text(i.Incarnation)
@@ -61,6 +61,8 @@ func digestOfOne(i *rollcall.Instance) digest {
 }
 
 type digester struct{ hash.Hash }
+
+func newDigester() digester { return digester{sha256.New()} }
 
 func (w digester) text(s string) {
 	w.numbers(int64(len(s))) // so that "ab","c" is not "a","bc"

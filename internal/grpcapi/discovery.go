@@ -72,11 +72,14 @@ func (d *discovery) overview(ctx context.Context) (*rollcall.Overview, error) {
 	return w.Next(ctx)
 }
 
-// GetService implements rollcall.v1.
+// GetService implements rollcall.v1. Who says in his metadata by what he knows the service is told no more than how current that is.
 func (d *discovery) GetService(ctx context.Context, req *rollcallv1.GetServiceRequest) (*rollcallv1.GetServiceResponse, error) {
 	v, err := d.api.view(ctx, req.GetService())
 	if err != nil {
 		return nil, err
+	}
+	if d.api.has(ctx, v) {
+		return &rollcallv1.GetServiceResponse{Revision: v.Revision, Stale: message.Staleness(v.StaleSince, v.StaleErr)}, nil
 	}
 	policy, err := message.Policy(v.Policy)
 	if err != nil {

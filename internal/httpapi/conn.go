@@ -43,6 +43,7 @@ func told(ctx context.Context) context.Context {
 type request struct {
 	route    string // its pattern
 	metadata metadata.MD
+	has      string // what its client knows the answer by: If-None-Match
 }
 
 type requestKey struct{}

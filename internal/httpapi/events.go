@@ -12,7 +12,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 // An event stream begins when there is an event, or after this time: until then a refusal is an HTTP status.
@@ -21,8 +20,8 @@ const opening = time.Second
 // event is one Server-Sent Event.
 type event struct {
 	name string
-	id   eventID
-	data proto.Message
+	id   string
+	data []byte // JSON; shared with other streams, and never changed
 }
 
 type received struct {
@@ -127,6 +126,9 @@ func (a *API) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.places++
+	if a.places == a.config.MaxWatches {
+		a.tellings.forget()
+	}
 	a.running.Done()
 	a.metrics.watches.Dec()
 }
@@ -147,15 +149,10 @@ type events struct {
 }
 
 func (o *events) send(e event) error {
-	text, err := encoding.Marshal(e.data)
-	if err != nil {
-		o.end(status.Errorf(codes.Internal, "encode an event: %v", err))
-		return err
-	}
-	return o.write("id: %s\nevent: %s\ndata: %s\n\n", e.id, e.name, text)
+	return o.write([]byte("id: "+e.id+"\nevent: "+e.name+"\ndata: "), e.data, []byte("\n\n"))
 }
 
-func (o *events) comment() error { return o.write(":\n\n") }
+func (o *events) comment() error { return o.write([]byte(":\n\n")) }
 
 // end says why there are no more events: by an HTTP status if there was none yet.
 func (o *events) end(err error) {
@@ -165,11 +162,11 @@ func (o *events) end(err error) {
 	case !o.begun:
 		fail(o.w, err)
 	case !errors.Is(err, io.EOF):
-		_ = o.write("event: end\ndata: %s\n\n", encodeStatus(status.Convert(err)))
+		_ = o.write([]byte("event: end\ndata: "), encodeStatus(status.Convert(err)), []byte("\n\n"))
 	}
 }
 
-func (o *events) write(format string, args ...any) error {
+func (o *events) write(parts ...[]byte) error {
 	control := http.NewResponseController(o.w)
 	if err := control.SetWriteDeadline(time.Now().Add(o.patience)); err != nil {
 		return fmt.Errorf("bound the time of an event: %w", err)
@@ -177,8 +174,10 @@ func (o *events) write(format string, args ...any) error {
 	if !o.begun {
 		o.begin()
 	}
-	if _, err := fmt.Fprintf(o.w, format, args...); err != nil {
-		return err
+	for _, part := range parts {
+		if _, err := o.w.Write(part); err != nil {
+			return err
+		}
 	}
 	return control.Flush()
 }

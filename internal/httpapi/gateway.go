@@ -24,7 +24,7 @@ import (
 var encoding = protojson.MarshalOptions{EmitDefaultValues: true}
 
 // newGateway returns what answers the calls that are generated from the .proto files.
-func newGateway(calls conn) (http.Handler, error) {
+func newGateway(calls conn, kept *answers) (http.Handler, error) {
 	known, err := parameters()
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func newGateway(calls conn) (http.Handler, error) {
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
-		runtime.WithMiddlewares(known.check),
+		runtime.WithMiddlewares(known.check, kept.before),
 		runtime.WithForwardResponseOption(mark),
 		runtime.WithRoutingErrorHandler(known.misrouted),
 		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {

@@ -60,7 +60,8 @@ func (a *API) admit(w *response, r *http.Request) {
 		refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
 		return
 	}
-	requestOf(r.Context()).metadata = md
+	known := requestOf(r.Context())
+	known.metadata, known.has = md, strings.Join(r.Header.Values("If-None-Match"), ",")
 	if a.readBody(w, r) {
 		a.serve(w, r)
 	}
@@ -130,12 +131,12 @@ func (a *API) cors(w http.ResponseWriter, r *http.Request) (preflight bool) {
 		return false
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origin)
-	w.Header().Set("Access-Control-Expose-Headers", "Rollcall-Revision, Rollcall-Stale-Since")
+	w.Header().Set("Access-Control-Expose-Headers", "ETag, Rollcall-Revision, Rollcall-Stale-Since")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")
-	w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID")
+	w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match, Last-Event-ID")
 	w.Header().Set("Access-Control-Max-Age", "600")
 	return true
 }

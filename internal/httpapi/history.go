@@ -7,6 +7,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
 )
@@ -20,19 +21,34 @@ func (a *API) watchEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.follow(w, r, func(ctx context.Context) (func() (event, error), error) {
-		stream, err := a.history.WatchEvents(ctx, req)
+		next, err := a.listen(ctx, rollcallv1.HistoryService_WatchEvents_FullMethodName, req, happened)
 		if err != nil {
 			return nil, err
 		}
-		last := req.GetAfter()
+		last := eventID{revision: req.GetAfter()}.String()
 		return func() (event, error) {
-			m, err := stream.Recv()
-			if n := len(m.GetEvents()); n > 0 {
-				last = m.GetEvents()[n-1].GetSequence()
+			t, err := next()
+			if err != nil {
+				return event{}, err
 			}
-			return event{"events", eventID{revision: last}, m}, err
+			if t.changes > 0 {
+				last = t.id
+			}
+			return event{"events", last, t.text}, nil
 		}, nil
 	})
+}
+
+// happened makes an event of what a stream tells of the past.
+func happened() (proto.Message, func() saying) {
+	m := &rollcallv1.WatchEventsResponse{}
+	return m, func() saying {
+		said := saying{changes: len(m.GetEvents())}
+		if said.changes > 0 {
+			said.id = eventID{revision: m.GetEvents()[said.changes-1].GetSequence()}.String()
+		}
+		return said
+	}
 }
 
 func eventsRequest(r *http.Request) (*rollcallv1.WatchEventsRequest, error) {

@@ -65,14 +65,15 @@ type Config struct {
 
 // API serves HTTP.
 type API struct {
-	config  Config
-	calls   conn
-	watches rollcallv1.DiscoveryServiceClient
-	history rollcallv1.HistoryServiceClient
-	routes  map[string]route // by path; those of the gateway, and those with variables, are not in it
-	gateway http.Handler
-	origins *http.CrossOriginProtection
-	metrics *metrics
+	config   Config
+	calls    conn
+	watches  rollcallv1.DiscoveryServiceClient
+	routes   map[string]route // by path; those of the gateway, and those with variables, are not in it
+	gateway  http.Handler
+	services *answers
+	tellings *tellings
+	origins  *http.CrossOriginProtection
+	metrics  *metrics
 
 	// Times that tests shorten.
 	heartbeat time.Duration // between comments in an event stream that is silent
@@ -101,14 +102,15 @@ func New(config Config) (*API, error) {
 		places: config.MaxWatches, metrics: newMetrics(config), origins: http.NewCrossOriginProtection(),
 	}
 	a.watches = rollcallv1.NewDiscoveryServiceClient(a.calls)
-	a.history = rollcallv1.NewHistoryServiceClient(a.calls)
+	a.services = newAnswers(a.watches)
+	a.tellings = newTellings()
 	a.ending, a.end = context.WithCancel(context.Background())
 	for _, origin := range config.Origins {
 		if err := a.origins.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("serve HTTP: %w", err)
 		}
 	}
-	gateway, err := newGateway(a.calls)
+	gateway, err := newGateway(a.calls, a.services)
 	if err != nil {
 		return nil, fmt.Errorf("serve HTTP: %w", err)
 	}

@@ -33,7 +33,9 @@ type script struct {
 	rollcallv1.UnimplementedControlServiceServer
 
 	answers func(method string, request proto.Message) (proto.Message, error) // to calls
+	first   func(context.Context, proto.Message) (proto.Message, error)       // asked before answers, unless nil; may have none
 	watch   func(*rollcallv1.WatchRequest, func(*rollcallv1.WatchResponse) error, context.Context) error
+	all     *rollcallv1.WatchServicesResponse // what WatchServices tells instead of its two services
 
 	mu    sync.Mutex
 	calls []call
@@ -52,6 +54,11 @@ func (s *script) intercept(ctx context.Context, request any, info *grpc.UnarySer
 	s.mu.Lock()
 	s.calls = append(s.calls, call{method, request.(proto.Message), md})
 	s.mu.Unlock()
+	if s.first != nil {
+		if answer, err := s.first(ctx, request.(proto.Message)); answer != nil || err != nil {
+			return answer, err
+		}
+	}
 	return s.answers(method, request.(proto.Message))
 }
 

@@ -22,15 +22,12 @@ func (a *API) watchService(w http.ResponseWriter, r *http.Request, service strin
 		return
 	}
 	a.follow(w, r, func(ctx context.Context) (func() (event, error), error) {
-		stream, err := a.watches.Watch(ctx, &rollcallv1.WatchRequest{Service: service, Revision: from.revision, Digest: from.digest})
+		req := &rollcallv1.WatchRequest{Service: service, Revision: from.revision, Digest: from.digest}
+		next, err := a.listen(ctx, rollcallv1.DiscoveryService_Watch_FullMethodName, req, changed)
 		if err != nil {
 			return nil, err
 		}
-		var named namer
-		return func() (event, error) {
-			m, err := stream.Recv()
-			return event{named.next(m.GetSnapshot(), len(m.GetUpdates()), m.GetStale()), eventID{m.GetRevision(), m.GetDigest()}, m}, err
-		}, nil
+		return named(next), nil
 	})
 }
 
@@ -47,16 +44,40 @@ func (a *API) watchServices(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.follow(w, r, func(ctx context.Context) (func() (event, error), error) {
-		stream, err := a.watches.WatchServices(ctx, &rollcallv1.WatchServicesRequest{Prefix: prefix})
+		next, err := a.listen(ctx, rollcallv1.DiscoveryService_WatchServices_FullMethodName, &rollcallv1.WatchServicesRequest{Prefix: prefix}, changedServices)
 		if err != nil {
 			return nil, err
 		}
-		var named namer
-		return func() (event, error) {
-			m, err := stream.Recv()
-			return event{named.next(m.GetSnapshot(), len(m.GetServices()), m.GetStale()), eventID{revision: m.GetRevision()}, m}, err
-		}, nil
+		return named(next), nil
 	})
+}
+
+// changed makes an event of what a stream tells of a service.
+func changed() (proto.Message, func() saying) {
+	m := &rollcallv1.WatchResponse{}
+	return m, func() saying {
+		return saying{snapshot: m.GetSnapshot(), changes: len(m.GetUpdates()), stale: m.GetStale(), id: eventID{m.GetRevision(), m.GetDigest()}.String()}
+	}
+}
+
+// changedServices makes an event of what a stream tells of all services.
+func changedServices() (proto.Message, func() saying) {
+	m := &rollcallv1.WatchServicesResponse{}
+	return m, func() saying {
+		return saying{snapshot: m.GetSnapshot(), changes: len(m.GetServices()), stale: m.GetStale(), id: eventID{revision: m.GetRevision()}.String()}
+	}
+}
+
+// named makes events of what one stream is told.
+func named(next func() (*telling, error)) func() (event, error) {
+	var name namer
+	return func() (event, error) {
+		t, err := next()
+		if err != nil {
+			return event{}, err
+		}
+		return event{name.next(t.snapshot, t.changes, t.stale), t.id, t.text}, nil
+	}
 }
 
 // eventID is what an event is known by: the revision and, behind a dash, the digest of what there is then. A reader that comes back hands in

@@ -33,6 +33,9 @@ func silent(_ *rollcallv1.WatchRequest, _ send, ctx context.Context) error {
 }
 
 func (s *script) WatchServices(request *rollcallv1.WatchServicesRequest, stream grpc.ServerStreamingServer[rollcallv1.WatchServicesResponse]) error {
+	if s.all != nil {
+		return stream.Send(s.all)
+	}
 	if err := stream.Send(&rollcallv1.WatchServicesResponse{Revision: 3, Snapshot: true, Services: []*rollcallv1.ServiceSummary{{Service: request.GetPrefix() + "-one"}}}); err != nil {
 		return err
 	}
