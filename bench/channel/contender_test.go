@@ -74,7 +74,7 @@ func changes() int {
 	if testing.Short() {
 		return 8
 	}
-	return 32
+	return 16
 }
 
 // changes is how many of them the contender is put through: some take long.

@@ -19,7 +19,7 @@ func samples() int {
 	if testing.Short() {
 		return 3
 	}
-	return 10
+	return 6
 }
 
 // BenchmarkPropagation measures how long it takes from the call that registers an instance until the picker of another

@@ -16,12 +16,12 @@ func wave() time.Duration {
 	if testing.Short() {
 		return 12 * time.Millisecond
 	}
-	return 50 * time.Millisecond
+	return 40 * time.Millisecond
 }
 
 // BenchmarkRestart measures what a rolling restart of all N instances of a service costs a process with a gRPC channel to
 // them, in processor time and in bytes allocated, and how many connections it makes: each instance is replaced by another
-// one once, a hundredth of them at a time, every 50 ms. The contenders are those of BenchmarkChange, and restart side by
+// one once, a hundredth of them at a time, every 40 ms. The contenders are those of BenchmarkChange, and restart side by
 // side. What the garbage collector takes is in it.
 //
 //	go test -run '^$' -bench Restart/N=1000 ./channel
@@ -34,6 +34,9 @@ func BenchmarkRestart(b *testing.B) {
 			etcd := startStore(b)
 			var rows []*row
 			for _, c := range affordable(b, n, watching, connecting, rollcalls, roundRobin, etcdsOwn, goZero, kratos, gf) {
+				if c.resolver == "gozero" && n >= 1000 && !long() {
+					continue // 62,000 connections take too long
+				}
 				r := newRow(b, etcd, c, n)
 				r.process.ask(b, order{Do: "connect", Ready: r.ready()})
 				rows = append(rows, r)

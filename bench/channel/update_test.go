@@ -21,7 +21,7 @@ var modelled = []contender{
 // new list of all endpoints, as etcd's resolver makes it. The ratio is the first's processor time to the last's.
 //
 //	make bench
-//	ROLLCALL_BENCH_LONG=1 go test -run '^$' -bench Update/N=10000 -timeout 1h ./internal/integration
+//	ROLLCALL_BENCH_LONG=1 go test -run '^$' -bench Update/N=10000 -timeout 1h ./channel
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range sizes(100, 1000, 10_000) {
 		b.Run(fmt.Sprintf("N=%d", n), func(b *testing.B) {
