@@ -53,7 +53,7 @@ type options struct {
 }
 
 const (
-	usualBudget = 28 * time.Minute // which leaves two for building
+	usualBudget = 29 * time.Minute
 	quickBudget = 150 * time.Second
 )
 
