@@ -12,13 +12,13 @@ type fleet struct {
 	kept        float64 // seconds of past revisions that etcd keeps
 	restarts    float64 // of each instance, a day
 	perServer   float64 // processes to a server
-	cellsAtMost float64 // instances in one etcd, without servers: more heartbeats than the leader should have
+	cellsAtMost float64 // instances in one etcd, without servers: above it heartbeats alone take more than two cores
 }
 
 func of(instances float64) fleet {
 	return fleet{
 		instances: instances, perService: 100, calls: 5, ttl: 15, deploy: 0.1, deployFor: 600, writes: 4, kept: 3600, restarts: 2, perServer: 10_000,
-		cellsAtMost: 50_000,
+		cellsAtMost: 40_000,
 	}
 }
 
