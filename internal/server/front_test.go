@@ -135,7 +135,7 @@ func TestAServerServesTheRegistryOverGRPCAndHTTP(t *testing.T) {
 	wantGet(t, info.HTTP+"/readyz?verbose", http.StatusOK, "[+]registry ok", "[+]stopping ok")
 	wantGet(t, info.HTTP+"/livez", http.StatusOK)
 	wantGet(t, info.HTTP+"/version", http.StatusOK, "v1.2.3")
-	wantGet(t, info.HTTP+"/metrics", http.StatusOK, "rollcall_watch_streams 0", "etcd_server_has_leader 1", "go_goroutines")
+	wantGet(t, info.HTTP+"/metrics", http.StatusOK, "rollcall_watch_streams 0", "\netcd_server_has_leader ", "go_goroutines")
 	wantGet(t, info.Pprof, http.StatusOK, "goroutine")
 	if err := stop(); err != nil {
 		t.Errorf("the stop returns %v", err)
