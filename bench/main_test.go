@@ -79,11 +79,11 @@ func TestWhatIsAskedForIsUnderstood(t *testing.T) {
 		budget  time.Duration
 		results string
 	}{
-		{"", 5, 28 * time.Minute, "results"},
+		{"", 5, 29 * time.Minute, "results"},
 		{"-quick", 1, 150 * time.Second, ""},
 		{"-quick -rounds 2 -budget 1h -results x", 2, time.Hour, "x"},
-		{"-run list", 5, 28 * time.Minute, ""},
-		{"-run list -results x", 5, 28 * time.Minute, "x"},
+		{"-run list", 5, 29 * time.Minute, ""},
+		{"-run list -results x", 5, 29 * time.Minute, "x"},
 	} {
 		o, err := parse(strings.Fields(c.args), t.Output())
 		if err != nil || o.rounds != c.rounds || o.budget != c.budget || o.results != c.results {
