@@ -48,7 +48,7 @@ func fullServer(t *testing.T) (endpoint string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	bounded, cancelPuts := context.WithTimeout(t.Context(), patience)
+	bounded, cancelPuts := context.WithTimeout(t.Context(), 4*patience) // a disk may be slow
 	defer cancelPuts()
 	for {
 		if _, err := client.Put(bounded, "waste", strings.Repeat("x", 256<<10)); err != nil {
