@@ -214,5 +214,18 @@ func (s *registration) deregister(ctx context.Context, req owner) error {
 		return err
 	}
 	s.kept.forget(k)
-	return nil
+	return s.deregisterElsewhere(ctx, req)
+}
+
+// deregisterElsewhere removes what another server keeps meanwhile. That one may have taken the registration on without this one having heard
+// of it yet: its own goodbye has left the key alone then.
+func (s *registration) deregisterElsewhere(ctx context.Context, req owner) error {
+	r, err := s.reg.Resume(ctx, req.GetService(), req.GetId(), req.GetToken())
+	switch {
+	case errors.Is(err, rollcall.ErrNotFound), errors.Is(err, rollcall.ErrReplaced):
+		return nil
+	case err != nil:
+		return err
+	}
+	return r.Deregister(ctx)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rollcall-io/rollcall"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 )
 
 const token = "a-token-of-32-bytes-that-is-secret"
@@ -189,5 +190,28 @@ func TestWhatExpiresGoesWithoutAGoodbye(t *testing.T) {
 	}
 	if _, err := reg.Resume(within(t, steerPatience), "svc", "silent", token); !errors.Is(err, rollcall.ErrNotFound) {
 		t.Errorf("resumed afterwards: %v", err)
+	}
+}
+
+func TestAGoodbyeRightAfterATakeoverIsNotUndoneByTheFormerHolder(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t)
+	slow := faultproxy.Start(t, etcd.Endpoint())
+	a, b := open(t, slow.Addr()), open(t, etcd.Endpoint())
+	first := registerWith(t, a, "one", 5*time.Second)
+	slow.Delay(400 * time.Millisecond) // both events are on their way before the first is heard of
+
+	if err := resume(t, b, "one").Deregister(within(t, steerPatience)); err != nil {
+		t.Fatal(err)
+	}
+	awaitEnd(t, first.Done())
+	if err := first.Err(); !errors.Is(err, rollcall.ErrMoved) {
+		t.Errorf("the former registration ended with %v", err)
+	}
+	if v := lookUp(t, b, "svc"); len(v.Instances) != 0 {
+		t.Errorf("after the goodbye there is still %v", v.Instances)
+	}
+	if n := deletions(t, etcd, 1); n != 1 {
+		t.Errorf("%d deletions, want the goodbye's only", n)
 	}
 }

@@ -57,6 +57,7 @@ type entry struct {
 	epoch    int      // of etcd's history in which the hold last had the key
 	wrote    int64    // revision of the hold's own last write
 	contest  *contest // with what a broken history brought back; nil: none
+	moved    int64    // revision of the newest write that was heard of by which another keeper went on with the hold; 0: none
 
 	farewellDone bool // the goodbye was written, or etcd refused it
 }
@@ -186,6 +187,9 @@ func (e *entry) observe(k *Keeper, o observation, asked bool) error {
 	}
 	if first || !e.foreign(k, e.now) {
 		e.settleContest()
+		if e.goneElsewhere() && e.epoch == k.epoch && e.rev >= e.moved {
+			return ErrMoved
+		}
 		return nil
 	}
 	return e.judgeForeign(k)
@@ -193,11 +197,22 @@ func (e *entry) observe(k *Keeper, o observation, asked bool) error {
 
 // hear takes note of an event. It does not tell in which history it happened: whether it ends the hold a read decides.
 func (e *entry) hear(k *Keeper, o observation) error {
-	if e.hold != nil && !e.first && e.foreign(k, o.now) {
+	if e.hold != nil && !e.first && (e.foreign(k, o.now) || o.now.mod == 0 && e.goneElsewhere()) {
 		e.known = false
 		return nil
 	}
 	return e.observe(k, o, false)
+}
+
+// goneElsewhere reports whether another keeper went on with the hold, after our last write, and the key has gone since: that one has said
+// goodbye, or lost its lease. To put the key back would undo it.
+func (e *entry) goneElsewhere() bool { return e.now.mod == 0 && e.moved > e.wrote }
+
+// noteMove remembers content by which another keeper went on with the hold, also when it is not there any more.
+func (e *entry) noteMove(k *Keeper, c content) {
+	if e.hold != nil && c.mod != 0 && c.Holder != k.Holder && c.Incarnation == e.hold.incarnation && !without.Ownership {
+		e.moved = max(e.moved, c.mod)
+	}
 }
 
 // foreign reports whether content is another registration's, not the one that was replaced; or ours, that moved to

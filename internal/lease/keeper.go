@@ -217,7 +217,7 @@ func (k *Keeper) admitLocked(spec Spec, h *Hold) {
 // giveLocked makes a hold the one that wants an entry.
 func (k *Keeper) giveLocked(e *entry, h *Hold, ttl int64, value, farewell []byte) {
 	e.hold = h
-	e.first, e.replaces, e.wrote, e.detached = true, "", 0, false
+	e.first, e.replaces, e.wrote, e.moved, e.detached = true, "", 0, 0, false
 	e.refusal, e.refused, e.farewellDone = nil, 0, false
 	e.settleContest()
 	e.want(value, farewell)

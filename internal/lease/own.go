@@ -52,18 +52,28 @@ func (o *ownKey) Created(revision int64) {
 	}
 }
 
-// Events implements [wire.Handler]. Only the last event counts: it tells what lies under the key now.
+// Events implements [wire.Handler]. The last event tells what lies under the key now; those before it count only when
+// another keeper went on with the hold meanwhile.
 func (o *ownKey) Events(events []*mvccpb.Event) {
-	last := events[len(events)-1]
-	seen := observation{rev: last.Kv.ModRevision}
-	if last.Type != mvccpb.Event_DELETE {
-		seen.now = o.k.contentOf(last.Kv)
+	contents := make([]content, len(events))
+	for n, event := range events {
+		if event.Type != mvccpb.Event_DELETE {
+			contents[n] = o.k.contentOf(event.Kv)
+		}
 	}
+	last := len(events) - 1
+	seen := observation{now: contents[last], rev: events[last].Kv.ModRevision}
 	o.k.mu.Lock()
 	defer o.k.mu.Unlock()
 	e := o.e
+	if e.own != o {
+		return
+	}
+	for _, c := range contents {
+		e.noteMove(o.k, c)
+	}
 	switch {
-	case e.own != o || seen.rev <= e.rev:
+	case seen.rev <= e.rev:
 	case e.busy:
 		e.stash = &seen // it may be our own write: judged when that is answered
 	default:
