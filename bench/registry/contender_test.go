@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"runtime/pprof"
 	"slices"
@@ -30,9 +31,21 @@ type job struct {
 	Each    int           // hold: instances of each program
 	Groups  int           // watch: services that there are
 	TTL     time.Duration // hold
+	Over    time.Duration // hold, watch: in which the programs start, each at a moment of its own; 0 is at once
 	Since   time.Time     // renewed
 	Limit   time.Duration // shown, renewed: how long those are waited for that are not back yet; 10 s if it is 0
 	File    string        // profile: where to; "" ends it
+}
+
+// programs calls a function for each program: for 64 of them at a time, or each at a moment of its own.
+func (j job) programs(begin func(client int) error) error {
+	if j.Over == 0 {
+		return each(j.Clients, 64, begin)
+	}
+	return each(j.Clients, j.Clients, func(client int) error {
+		<-time.After(rand.N(j.Over))
+		return begin(client)
+	})
 }
 
 func (j job) limit() time.Time { return time.Now().Add(cmp.Or(j.Limit, 10*time.Second)) }
@@ -142,7 +155,7 @@ func profileTo(file string) error {
 // untilShown waits until all clients have had the marker, or a moment has come.
 func (s *stage) untilShown(limit time.Time) (a answer) {
 	var times []time.Time
-	for ; ; time.Sleep(20 * time.Millisecond) {
+	for tick := time.Tick(20 * time.Millisecond); ; <-tick {
 		times = times[:0]
 		for n := range s.shown {
 			if at := s.shown[n].Load(); at != 0 {
@@ -163,7 +176,7 @@ func (s *stage) untilShown(limit time.Time) (a answer) {
 
 // untilRenewed does so for leases. It does not look often, which has its price.
 func (s *stage) untilRenewed(since, limit time.Time) (a answer, err error) {
-	for ; ; time.Sleep(100 * time.Millisecond) {
+	for tick := time.Tick(100 * time.Millisecond); ; <-tick {
 		a.Missing, err = s.unrenewed(since)
 		if err != nil || a.Missing == 0 || time.Now().After(limit) {
 			a.Last = time.Now()

@@ -38,7 +38,8 @@ type reading struct {
 
 // BenchmarkHeartbeats measures what registrations cost that are just there, at a TTL of 5 s: the requests that etcd receives, the streams
 // and leases that it has, and the CPU of etcd and of the program, all in a second. With "one-process" it is one program with N registrations,
-// with "processes" N programs with one each: registries with clients of their own, in one process. Requests are in proportion to 1/TTL,
+// with "processes" N programs with one each: registries with clients of their own, in one process, which start at moments of their own, as
+// those of a fleet do: a burst of heartbeats wakes etcd once, and each that comes by itself does. Requests are in proportion to 1/TTL,
 // but for rollcall's probes, which come every 3 s from whoever watches.
 //
 // The fleets of a group run at the same time, each with an etcd of its own: a second would otherwise cost the more the less it shows. What
@@ -166,7 +167,11 @@ func (f *fleet) rest() error {
 }
 
 func (f *fleet) register() error {
-	_, err := f.program.ask(job{Do: "hold", Endpoint: f.etcd.endpoint, Clients: f.clients, Each: f.each, TTL: shortTTL})
+	hold := job{Do: "hold", Endpoint: f.etcd.endpoint, Clients: f.clients, Each: f.each, TTL: shortTTL}
+	if f.clients > 1 {
+		hold.Over = shortTTL * 2 / 5 // the time between two heartbeats of etcd's client
+	}
+	_, err := f.program.ask(hold)
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", f.contender, f.name(), err)
 	}

@@ -19,7 +19,8 @@ import (
 
 const (
 	perWatcher = 10              // registrations, each watcher has 100 before its eyes
-	resting    = 2 * time.Second // before the etcd is killed
+	quiet      = 4 * time.Second // from the watchers' start on: by then each of rollcall's has made its first probe
+	resting    = 3 * time.Second // before the etcd is killed: the time between two probes
 )
 
 // herd is all programs of one contender through a restart of their etcd.
@@ -52,45 +53,52 @@ type herd struct {
 // for good, on the way to so many too (lost), looked at when each lease that nobody renews has ended; and the CPU of the programs from the kill to there.
 func BenchmarkHerd(b *testing.B) {
 	all := []string{"rollcall", "raw", "kratos"}
-	switch {
-	case testing.Short():
-		b.Run("N=100/restart", func(b *testing.B) { benchmarkHerd(b, all[:2], herd{n: 100, perProgram: perService}) })
+	if testing.Short() {
+		benchmarkHerds(b, "restart", 2, herds(all[:2], herd{n: 100, perProgram: perService}))
 		return
-	case long:
+	}
+	if long {
 		for _, n := range []int{100, 300, 1000} {
-			away := shortTTL + time.Second
-			b.Run(fmt.Sprintf("N=%d/outage", n), func(b *testing.B) { benchmarkHerd(b, all, herd{n: n, perProgram: perService, away: away}) })
-			b.Run(fmt.Sprintf("N=%d/programs", n), func(b *testing.B) { benchmarkHerd(b, all, herd{n: n, perProgram: 1}) })
+			benchmarkHerds(b, "outage", 3, herds(all, herd{n: n, perProgram: perService, away: shortTTL + time.Second}))
+			benchmarkHerds(b, "programs", 3, herds(all, herd{n: n, perProgram: 1}))
 		}
 	}
-	for _, n := range []int{100, 1000, 10_000} {
-		names := all
-		if n == 10_000 && !long {
-			names = all[:2]
-		}
-		b.Run(fmt.Sprintf("N=%d/restart", n), func(b *testing.B) { benchmarkHerd(b, names, herd{n: n, perProgram: perService}) })
+	benchmarkHerds(b, "restart", 6, append(herds(all, herd{n: 100, perProgram: perService}), herds(all, herd{n: 1000, perProgram: perService})...))
+	if !long {
+		all = all[:2]
 	}
+	benchmarkHerds(b, "restart", 1, herds(all, herd{n: 10_000, perProgram: perService}))
 }
 
-// benchmarkHerd measures small herds at the same time, each on an etcd of its own: they wait more than they work.
-func benchmarkHerd(b *testing.B, names []string, like herd) {
-	for b.Loop() {
-		var herds []*herd
-		for _, name := range names {
-			herds = append(herds, &herd{contender: name, n: like.n, perProgram: like.perProgram, away: like.away, dir: b.TempDir()})
-		}
-		atOnce := len(herds)
-		if like.n > 1000 {
-			atOnce = 1
-		}
-		if err := each(len(herds), atOnce, func(i int) error { return herds[i].run(b.Context()) }); err != nil {
-			b.Fatal(err)
-		}
-		for _, h := range herds {
-			h.report(b)
-		}
+// herds are those of some contenders that are otherwise alike.
+func herds(names []string, like herd) (all []*herd) {
+	for _, name := range names {
+		h := like
+		h.contender = name
+		all = append(all, &h)
 	}
-	b.ReportMetric(0, "ns/op")
+	return all
+}
+
+// benchmarkHerds measures herds of one kind, in the order of their sizes, and so many at a time, each on an etcd of its own: small ones wait
+// more than they work.
+func benchmarkHerds(b *testing.B, what string, atOnce int, all []*herd) {
+	b.Helper()
+	for _, h := range all {
+		h.dir = b.TempDir()
+	}
+	if err := each(len(all), atOnce, func(i int) error { return all[i].run(b.Context()) }); err != nil {
+		b.Fatal(err)
+	}
+	for len(all) > 0 {
+		n := all[0].n
+		b.Run(fmt.Sprintf("N=%d/%s", n, what), func(b *testing.B) {
+			for ; len(all) > 0 && all[0].n == n; all = all[1:] {
+				all[0].report(b)
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 }
 
 func (h *herd) run(ctx context.Context) error {
@@ -141,10 +149,12 @@ func (h *herd) gather(ctx context.Context) (err error) {
 	if _, err = h.holders.ask(hold); err != nil {
 		return err
 	}
+	began := time.Now()
 	watch := job{Do: "watch", Endpoint: h.etcd.endpoint, Clients: h.n / perWatcher, Groups: h.services()}
 	if _, err = h.watchers.ask(watch); err != nil {
 		return err
 	}
+	<-time.After(time.Until(began.Add(quiet)))
 	h.before, err = h.keys(ctx)
 	h.lost = h.n - len(h.before)
 	return err

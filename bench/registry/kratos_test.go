@@ -35,7 +35,7 @@ func (k kratos) list(ctx context.Context, j job) (n int, held any, err error) {
 }
 
 func (k kratos) hold(ctx context.Context, j job) error {
-	return each(j.Clients, 64, func(client int) error {
+	return j.programs(func(client int) error {
 		reg, err := k.open(j.Endpoint, j.TTL)
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (k kratos) hold(ctx context.Context, j job) error {
 }
 
 func (k kratos) watch(ctx context.Context, j job, seen func(client int)) error {
-	return each(j.Clients, 64, func(client int) error {
+	return j.programs(func(client int) error {
 		reg, err := k.open(j.Endpoint, 0)
 		if err != nil {
 			return err
@@ -68,8 +68,12 @@ func (k kratos) watch(ctx context.Context, j job, seen func(client int)) error {
 			for {
 				view, err := w.Next()
 				if err != nil {
-					time.Sleep(time.Second) // as its resolver does
-					continue
+					select {
+					case <-time.After(time.Second): // as its resolver does
+						continue
+					case <-ctx.Done():
+						return
+					}
 				}
 				if slices.ContainsFunc(view, func(i *registry.ServiceInstance) bool { return i.ID == markerAddr }) {
 					seen(client)

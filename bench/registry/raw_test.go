@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -102,23 +103,26 @@ func (r *raw) read(ctx context.Context, client *clientv3.Client, dir, from strin
 }
 
 func (r *raw) hold(ctx context.Context, j job) error {
-	return each(j.Clients, 64, func(c int) error {
+	return j.programs(func(c int) error {
 		client, err := clientv3.New(rollcall.ClientConfig(j.Endpoint))
 		if err != nil {
 			return err
 		}
-		return each(j.Each, 64, func(i int) error { return r.register(ctx, client, j.From+c*j.Each+i, j.TTL) })
+		return each(j.Each, 64, func(i int) error { return r.register(ctx, client, j.From+c*j.Each+i, j) })
 	})
 }
 
-func (r *raw) register(ctx context.Context, client *clientv3.Client, n int, ttl time.Duration) error {
-	lease, err := client.Grant(ctx, int64(ttl.Seconds()))
+func (r *raw) register(ctx context.Context, client *clientv3.Client, n int, j job) error {
+	lease, err := client.Grant(ctx, int64(j.TTL.Seconds()))
 	if err != nil {
 		return err
 	}
 	key, value := rollcallLayout(directory)(service(n/perService), addr(n))
 	if _, err := client.Put(ctx, key, value, clientv3.WithLease(lease.ID)); err != nil {
 		return err
+	}
+	if j.Over > 0 { // etcd grants leases in batches; programs that are not one process would not be in step for that
+		<-time.After(rand.N(500 * time.Millisecond))
 	}
 	alive, err := client.KeepAlive(ctx, lease.ID)
 	if err != nil {
@@ -137,7 +141,7 @@ func (r *raw) register(ctx context.Context, client *clientv3.Client, n int, ttl 
 }
 
 func (r *raw) watch(ctx context.Context, j job, seen func(client int)) error {
-	return each(j.Clients, 64, func(c int) error {
+	return j.programs(func(c int) error {
 		client, err := clientv3.New(rollcall.ClientConfig(j.Endpoint))
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func (o *ours) list(ctx context.Context, j job) (n int, held any, err error) {
 }
 
 func (o *ours) hold(ctx context.Context, j job) error {
-	return each(j.Clients, 64, func(client int) error {
+	return j.programs(func(client int) error {
 		reg, err := rollcall.Open(rollcall.ClientConfig(j.Endpoint))
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func (o *ours) hold(ctx context.Context, j job) error {
 }
 
 func (o *ours) watch(ctx context.Context, j job, seen func(client int)) error {
-	return each(j.Clients, 64, func(client int) error {
+	return j.programs(func(client int) error {
 		reg, err := rollcall.Open(rollcall.ClientConfig(j.Endpoint))
 		if err != nil {
 			return err

@@ -103,7 +103,8 @@ func TestStopCutsOffWhoDoesNotRead(t *testing.T) {
 		}
 	}()
 	last, since := int64(0), time.Now()
-	for deadline := time.Now().Add(patience); last == 0 || time.Since(since) < 500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+	tick := time.Tick(10 * time.Millisecond)
+	for deadline := time.Now().Add(patience); last == 0 || time.Since(since) < 500*time.Millisecond; <-tick {
 		if n := s.Stats().TCP; n != last { // still some are written
 			last, since = n, time.Now()
 		}
@@ -299,8 +300,9 @@ func TestAFloodOfOneNetworkIsLimitedAndLeavesOthersAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n%50 == 0 { // as fast as they are read, so that the kernel drops none
-			for deadline := time.Now().Add(patience); s.handled() < int64(n) && time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
-				continue
+			tick := time.Tick(100 * time.Microsecond)
+			for deadline := time.Now().Add(patience); s.handled() < int64(n) && time.Now().Before(deadline); {
+				<-tick
 			}
 		}
 	}
