@@ -11,7 +11,7 @@ import (
 
 // window is how long good news is gathered when n instances can be called. It grows as a new table's cost.
 func window(n int) time.Duration {
-	return min(time.Millisecond+time.Duration(n)*5*time.Microsecond, 50*time.Millisecond)
+	return min(time.Millisecond/2+time.Duration(n)*2*time.Microsecond, 50*time.Millisecond)
 }
 
 // settle has gRPC know what an event has changed: at once when somebody has become unusable or nobody could be called before, with

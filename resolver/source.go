@@ -77,19 +77,21 @@ func (s *source) end(err error) {
 }
 
 // run passes views on until ctx ends or the registry has no more, and returns which it was. gRPC processes an update at a cost
-// that grows with the instances: what changes shortly after one is gathered.
+// that grows with the instances: what changes shortly after one is gathered, for longer while changes go on.
 func (s *source) run(ctx context.Context, w watcher) error {
 	defer w.Close()
-	var until time.Time // what comes is gathered
+	var published time.Time
+	var gathering time.Duration // from then on
 	view, err := s.first(ctx, w)
 	for err == nil {
 		s.take(view)
-		if time.Now().Before(until) {
+		if until := published.Add(gathering); time.Now().Before(until) {
 			err = s.gather(ctx, w, until)
 		}
 		if next, changed := s.reducer.View(); changed || s.now.view == nil {
 			s.publish(state{view: next})
-			until = time.Now().Add(window(len(next.Instances)))
+			gathering = window(gathering, time.Since(published), len(next.Instances))
+			published = time.Now()
 		}
 		if err == nil {
 			view, err = w.Next(ctx)
@@ -140,9 +142,14 @@ func (s *source) take(view *rollcall.View) {
 	s.reducer.Take(updates)
 }
 
-// window is how long changes are gathered after an update of n instances. It grows as the update's cost.
-func window(n int) time.Duration {
-	return min(5*time.Millisecond+time.Duration(n)*10*time.Microsecond, 100*time.Millisecond)
+// window is how long changes are gathered after an update of n instances. The most grows as the update's cost. Where the update before was
+// longer ago than that, two changes are neighbours by chance, and the second is not to wait; while they go on the window doubles.
+func window(last, since time.Duration, n int) time.Duration {
+	most := min(5*time.Millisecond+time.Duration(n)*10*time.Microsecond, 100*time.Millisecond)
+	if since > most {
+		return most / 8
+	}
+	return min(2*last, most)
 }
 
 // plain makes an error fit for ReportError: of an error that wraps a gRPC status, as etcd's do, gRPC would make the

@@ -11,7 +11,8 @@ import (
 // BenchmarkChange measures what a change of one instance costs a process with a gRPC channel to all N of the service, in
 // processor time and in bytes allocated: with rollcall's policy and resolver, with round_robin on rollcall's resolver and
 // on the one of etcd's client/v3/naming, with a policy that does nothing but connect, "bare", and without a channel, in a
-// process that does nothing but watch the service's keys, "raw": what it costs to be told at all; and with the resolvers
+// process that does nothing but watch the service's keys, "raw": what it costs to be told at all, or that makes besides a connection
+// to each instance that comes, "raw-dial"; and with the resolvers
 // and policies of go-zero, kratos and GoFrame, as their clients have them. The changes are an
 // instance written again as it was, one with another weight, one replaced by another, which is a connection more to make,
 // and a tenth of all replaced at once. Each contender has a process, a service and peers of its own in one etcd; they take
@@ -26,7 +27,7 @@ func BenchmarkChange(b *testing.B) {
 		b.Run(fmt.Sprintf("N=%d", n), func(b *testing.B) {
 			etcd := startStore(b)
 			var rows []*row
-			for _, c := range affordable(b, n, watching, connecting, rollcalls, roundRobin, etcdsOwn, goZero, kratos, gf) {
+			for _, c := range affordable(b, n, watching, dialling, connecting, rollcalls, roundRobin, etcdsOwn, goZero, kratos, gf) {
 				r := newRow(b, etcd, c, n)
 				r.process.ask(b, order{Do: "connect", Ready: r.ready()})
 				rows = append(rows, r)

@@ -30,6 +30,7 @@ type contender struct {
 
 var (
 	watching   = contender{"raw", "", `{}`, ""}
+	dialling   = contender{"raw-dial", "", `{}`, "dial"}
 	connecting = contender{"bare", "bare", `{}`, "rollcall"}
 	rollcalls  = contender{"rollcall", "rollcall", `{"subset":{"disabled":true}}`, "rollcall"}
 	fromCold   = contender{"cold", "rollcall", `{"subset":{"disabled":true}}`, "cold"}
@@ -157,7 +158,7 @@ func newRow(b *testing.B, etcd store, c contender, n int) *row {
 // ready is how many connections the contender has when it has them all.
 func (r *row) ready() int {
 	switch r.resolver {
-	case "":
+	case "", "dial":
 		return 0
 	case "gozero":
 		return min(r.n, gozeroDraws)

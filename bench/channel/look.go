@@ -10,24 +10,52 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
-// follow counts etcd's events, and looks out in them, as a program does that has nothing but etcd's client.
+// follow counts etcd's events, and looks out in them, as a program does that has nothing but etcd's client. With the resolver "dial" it has a
+// connection of gRPC's, without a policy, to each instance that came since.
 func (p *program) follow() {
 	client := p.client()
 	prefix := instances + p.Service + "/"
 	events := client.Watch(context.Background(), prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-events
 	go func() {
+		conns := map[string]*grpc.ClientConn{} // by key
 		for some := range events {
 			at := time.Now()
 			p.updates.Add(1)
 			p.happened()
 			for _, e := range some.Events {
 				p.sight.is(string(e.Kv.Key[len(prefix):]), e.Type == clientv3.EventTypePut, at)
+				if p.Resolver == "dial" {
+					p.keep(conns, e)
+				}
 			}
 		}
 	}()
+}
+
+// keep makes a connection to an instance that came, and closes that to one that went.
+func (p *program) keep(conns map[string]*grpc.ClientConn, e *clientv3.Event) {
+	key := string(e.Kv.Key)
+	if conn := conns[key]; conn != nil && e.Type == clientv3.EventTypeDelete {
+		delete(conns, key)
+		_ = conn.Close()
+	}
+	if !e.IsCreate() {
+		return
+	}
+	conn, err := grpc.NewClient("passthrough:///"+key,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(0), grpc.WithContextDialer(p.dialPeer))
+	if err != nil {
+		fail(err)
+	}
+	conn.Connect()
+	conns[key] = conn
+	p.dials.Add(1)
+	p.happened()
 }
 
 // changed returns what looks out in a library's lists.

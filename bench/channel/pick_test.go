@@ -4,23 +4,19 @@ package channel
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/balancer"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/experimental/stats"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/resolver"
 
 	"github.com/rollcall-io/rollcall"
+	"github.com/rollcall-io/rollcall/internal/channeltest"
 	"github.com/rollcall-io/rollcall/internal/endpoints"
 )
 
@@ -117,114 +113,12 @@ func pick(b *testing.B, picker balancer.Picker, info balancer.PickInfo, ended bo
 	}
 }
 
-// newPicker builds a policy as gRPC would, for n instances, and returns its picker when they are all connected.
+// newPicker returns a policy's picker when all of n instances are connected, for a caller in zone-0.
 func newPicker(b *testing.B, policy, config string, n int, vary func(int, *rollcall.Instance)) balancer.Picker {
 	b.Helper()
-	builder := balancer.Get(policy)
-	state := balancer.ClientConnState{ResolverState: stateOf(n, vary)}
-	if p, ok := builder.(balancer.ConfigParser); ok {
-		var err error
-		if state.BalancerConfig, err = p.ParseConfig(json.RawMessage(config)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	cc := &soleConn{}
-	lb := builder.Build(cc, balancer.BuildOptions{})
-	b.Cleanup(lb.Close)
-	if err := lb.UpdateClientConnState(state); err != nil {
-		b.Fatal(err)
-	}
-	cc.deliver()
-	for deadline := time.Now().Add(time.Minute); cc.busy(); <-time.After(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.Fatal("no picker that stays")
-		}
-	}
-	return cc.state.Load().Picker
-}
-
-// stateOf is what the resolver sends for n instances, to a caller in zone-0.
-func stateOf(n int, vary func(int, *rollcall.Instance)) resolver.State {
-	var updates []rollcall.Update
-	for k := range n {
-		addr := fmt.Sprintf("10.0.%d.%d:50051", k>>8, k&255)
-		i := &rollcall.Instance{ID: addr, Addr: addr, State: rollcall.StateServing, Weight: rollcall.DefaultWeight}
-		if vary != nil {
-			vary(k, i)
-		}
-		updates = append(updates, rollcall.Update{Op: rollcall.Add, Instance: i})
-	}
-	v, _ := endpoints.NewReducer("svc", "zone-0", nil).Apply(updates)
-	return v.State()
-}
-
-// soleConn is to a policy what gRPC's channel is, with connections that are READY as soon as they are told to connect.
-type soleConn struct {
-	balancer.ClientConn
-	state   atomic.Pointer[balancer.State]
-	changed atomic.Int64
-
-	mu   sync.Mutex
-	news []func() // for the policy, which must be back from calling us before it hears them
-}
-
-func (c *soleConn) MetricsRecorder() stats.MetricsRecorder { return noMetrics{} }
-func (c *soleConn) Target() string                         { return "rollcall:///svc" }
-func (c *soleConn) ResolveNow(resolver.ResolveNowOptions)  {}
-
-func (c *soleConn) UpdateState(s balancer.State) {
-	c.state.Store(&s)
-	c.changed.Store(time.Now().UnixNano())
-}
-
-func (c *soleConn) NewSubConn(_ []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
-	return &soleSubConn{cc: c, told: opts.StateListener}, nil
-}
-
-func (c *soleConn) later(news func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.news = append(c.news, news)
-}
-
-// deliver tells the policy what has happened, until nothing more happens.
-func (c *soleConn) deliver() {
-	for {
-		c.mu.Lock()
-		news := c.news
-		c.news = nil
-		c.mu.Unlock()
-		if len(news) == 0 {
-			return
-		}
-		for _, tell := range news {
-			tell()
-		}
-	}
-}
-
-// busy tells whether the picker may not be the last one.
-func (c *soleConn) busy() bool {
-	return c.state.Load().ConnectivityState != connectivity.Ready || time.Since(time.Unix(0, c.changed.Load())) < 60*time.Millisecond
-}
-
-type soleSubConn struct {
-	balancer.SubConn
-	cc   *soleConn
-	told func(balancer.SubConnState)
-}
-
-func (s *soleSubConn) Connect() {
-	s.cc.later(func() { s.told(balancer.SubConnState{ConnectivityState: connectivity.Connecting}) })
-	s.cc.later(func() { s.told(balancer.SubConnState{ConnectivityState: connectivity.Ready}) })
-}
-
-func (s *soleSubConn) Shutdown() {}
-
-func (s *soleSubConn) RegisterHealthListener(told func(balancer.SubConnState)) {
-	s.cc.later(func() { told(balancer.SubConnState{ConnectivityState: connectivity.Ready}) })
-}
-
-type noMetrics struct {
-	stats.UnimplementedMetricsRecorder
+	p := channeltest.Start(b, policy, config)
+	v, _ := endpoints.NewReducer("svc", "zone-0", nil).Apply(channeltest.Instances(n, vary))
+	p.Show(b, v.State())
+	p.Settle(b)
+	return p.Picker()
 }

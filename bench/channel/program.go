@@ -34,7 +34,7 @@ type Library struct {
 type spec struct {
 	Policy   string          // the load-balancing policy
 	Config   json.RawMessage // its configuration
-	Resolver string          // "rollcall", "cold": rollcall's from nothing, "etcd": the one of client/v3/naming, a model's, a library's, or "": no channel at all, but a watch
+	Resolver string          // "rollcall", "cold": rollcall's from nothing, "etcd": the one of client/v3/naming, a model's, a library's, or "": no channel at all, but a watch, and "dial": that and a connection to whoever comes
 	Follow   bool            // have the library's lists, and no channel
 	Service  string
 	N        int      // how many instances there are
@@ -171,7 +171,7 @@ func (p *program) connect() {
 		if err := p.library.Follow(p.Etcd, p.Service, p.changed()); err != nil {
 			fail(err)
 		}
-	case p.Resolver == "":
+	case p.Resolver == "", p.Resolver == "dial":
 		p.follow()
 	default:
 		p.dial()

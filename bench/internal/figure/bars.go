@@ -19,8 +19,8 @@ func Bars() []Bar {
 		{What: "among 10,000", Against: etcdsRoundRobin, Reach: "≤ 1/30", Figure: "weight-cpu", N: 10_000, To: "etcd-rr", Limit: 1.0 / 30},
 		{What: "a weight among 1,000, less what it takes to be told at all", Against: etcdsRoundRobin, Reach: "≤ 1/30", Figure: "weight-cpu", N: 1000, To: "etcd-rr", Floor: "raw", FloorOfBoth: true, Limit: 1.0 / 30},
 		{What: "a weight among 1,000, known already", Against: "round_robin on a new list", Reach: "≤ 1/30", Figure: "update-cpu", N: 1000, To: "etcd-rr", Limit: 1.0 / 30},
-		{What: "an instance is replaced among 1,000, above a bare connection", Against: etcdsRoundRobin, Reach: "≤ 1/30", Figure: "replace-cpu", N: 1000, To: "etcd-rr", Floor: "bare", Limit: 1.0 / 30},
-		{What: "among 10,000", Against: etcdsRoundRobin, Reach: "≤ 1/30", Figure: "replace-cpu", N: 10_000, To: "etcd-rr", Floor: "bare", Limit: 1.0 / 30},
+		{What: "an instance is replaced among 1,000, above being told and a connection", Against: etcdsRoundRobin, Reach: "≤ 1/30", Figure: "replace-cpu", N: 1000, To: "etcd-rr", Floor: "raw-dial", Limit: 1.0 / 30},
+		{What: "among 10,000", Against: etcdsRoundRobin, Reach: "≤ 1/30", Figure: "replace-cpu", N: 10_000, To: "etcd-rr", Floor: "raw-dial", Limit: 1.0 / 30},
 
 		{What: "until 1,000 connections stand, processor time above a policy that only connects", Against: "round_robin", Reach: "≤ 1/5", Figure: "ready-cpu", N: 1000, To: "rr", Floor: "bare", FloorOfBoth: true, Limit: 1.0 / 5},
 		{What: "until 10,000 stand", Against: "round_robin", Reach: "≤ 1/20", Figure: "ready-cpu", N: 10_000, To: "rr", Floor: "bare", FloorOfBoth: true, Limit: 1.0 / 20},

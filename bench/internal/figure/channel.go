@@ -39,12 +39,13 @@ func propagation() []Figure {
 func change() []Figure {
 	s := suite{
 		section: callers, pkg: "bench/channel", axis: "instances", baseline: "etcd-rr",
-		contenders: who("rollcall", "etcd-rr", "rr", "gozero", "kratos", "gf", "bare", "raw"),
+		contenders: who("rollcall", "etcd-rr", "rr", "gozero", "kratos", "gf", "bare", "raw", "raw-dial"),
 		text: "What one change costs the process with a channel to all instances (rollcall’s subsets off), each contender with a process, a service and peers of its own in one etcd, in turns. " +
-			"A bare watch is what it costs to be told at all. go-zero has 32 of the instances, and kratos 25, and go-zero has no weights; gf connects anew to all of them at each change, and is left out where that takes minutes. jupiter, kitex and go-micro are missing: " +
+			"A bare watch is what it costs to be told at all. go-zero has 32 of the instances, and no weights; gf connects anew to all of them at each change, and is left out where that takes minutes. jupiter, kitex and go-micro are missing: " +
 			"the first cannot be built with the others, the second has no gRPC channel, and the third could not be had.",
 	}
 	s.contenders[7] = s.contenders[7].called("a bare watch of etcd")
+	s.contenders[8] = s.contenders[8].called("that and a gRPC connection to whoever comes")
 	quantities := []quantity{
 		{"cpu", "processor time", "cpu-µs", ""},
 		{"bytes", "bytes allocated", "kB", ""},
@@ -72,7 +73,7 @@ func restart() []Figure {
 	s := suite{
 		id: "restart", title: "All instances are replaced once", section: callers, pkg: "bench/channel", axis: "instances", baseline: "etcd-rr",
 		benchmark: `Restart/N=\d+`, contenders: who("rollcall", "etcd-rr", "rr", "gozero", "kratos", "gf", "bare", "raw"),
-		text: "A rolling restart, a hundredth at a time, every 50 ms, all contenders side by side. What the garbage collector takes is in it.",
+		text: "A rolling restart, a hundredth at a time, every 40 ms, all contenders side by side. What the garbage collector takes is in it.",
 	}
 	s.contenders[7] = s.contenders[7].called("a bare watch of etcd")
 	return s.figures(

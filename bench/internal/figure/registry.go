@@ -57,7 +57,8 @@ func heartbeats() []Figure {
 	many := s
 	many.id, many.title, many.benchmark, many.axis = "beats", "A process each", `Heartbeats/N=\d+/processes`, "processes"
 	many.contenders = who("rollcall", "raw", "kratos")
-	many.text += " Here each has one registration and a client of its own; all of them are in one real process."
+	many.text += " Here each has one registration and a client of its own; all of them are in one real process, and start at moments of " +
+		"their own. Each heartbeat then wakes etcd by itself, which costs more than to answer it."
 	return slices.Concat(one.figures(quantities...), many.figures(quantities...))
 }
 
@@ -77,7 +78,7 @@ func herd() []Figure {
 		quantity{"unsynced", "watchers that are not up to date after 10 s", "unsynced", ""},
 		quantity{"lost", "registrations that were deleted", "lost", "Once or for good, looked at when each lease that nobody renews has ended."},
 		quantity{"peak", "most requests at etcd in a second", "peak-requests/s", ""},
-		quantity{"rest", "requests at etcd in a second before", "rest-requests/s", ""},
+		quantity{"rest", "requests at etcd in a second before", "rest-requests/s", "For 3 s, in which rollcall’s watchers probe once each."},
 		quantity{"cpu", "processor time of the programs, from the kill to the end", "cpu-ms", ""},
 	), outage.figures(
 		quantity{"lost", "registrations that were deleted", "lost", ""},
