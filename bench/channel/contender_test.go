@@ -16,8 +16,7 @@ import (
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
 )
 
-// longEnv, if set, has the benchmarks include what takes minutes: 10,000 connections of round_robin, and more than 100 of a
-// library that makes them all anew when one instance changes.
+// longEnv, if set, has the benchmarks include what takes minutes: 10,000 connections of round_robin.
 const longEnv = "ROLLCALL_BENCH_LONG"
 
 // contender is one of what is compared.
@@ -61,12 +60,13 @@ var formats = map[string]func(service, addr string, weight int) (key, value stri
 const gozeroDraws = 32
 
 // slow tells whether n instances take the contender minutes.
-func (c contender) slow(n int) bool {
-	return c.resolver == "gf" && n > 100 || c.policy == "round_robin" && n >= 10_000
-}
+func (c contender) slow(n int) bool { return c.policy == "round_robin" && n >= 10_000 }
 
-// hopeless tells whether they take it hours.
-func (c contender) hopeless(n int) bool { return formats[c.resolver] != nil && n >= 10_000 }
+// hopeless tells whether they take it hours: the other libraries with very many, and GoFrame, which makes all connections anew when one
+// instance changes, with many.
+func (c contender) hopeless(n int) bool {
+	return formats[c.resolver] != nil && n >= 10_000 || c.resolver == "gf" && n > 100
+}
 
 func long() bool { return os.Getenv(longEnv) != "" }
 

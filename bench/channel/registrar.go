@@ -80,19 +80,25 @@ func (p *program) joinEtcd() func(string) (func() error, error) {
 		if err != nil {
 			return nil, err
 		}
-		alive, err := client.KeepAlive(ctx, lease.ID)
+		registered, end := context.WithCancel(ctx)
+		alive, err := client.KeepAlive(registered, lease.ID)
 		if err != nil {
+			end()
 			return nil, err
 		}
-		go func() {
+		go func() { // until it ends
 			for range alive {
 			}
 		}()
 		key := target + "/" + addr
 		if err := manager.AddEndpoint(ctx, key, endpoints.Endpoint{Addr: addr}, clientv3.WithLease(lease.ID)); err != nil {
+			end()
 			return nil, err
 		}
-		return func() error { return manager.DeleteEndpoint(ctx, key) }, nil
+		return func() error {
+			defer end()
+			return manager.DeleteEndpoint(ctx, key)
+		}, nil
 	}
 }
 

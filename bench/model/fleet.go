@@ -33,6 +33,9 @@ func (f fleet) heartbeats() float64 { return f.instances / (f.ttl / 3) }
 
 func (f fleet) servers() float64 { return max(2, ceil(f.instances/f.perServer)) }
 
+// leases are those that servers keep for others: each has room for a thousand keys.
+func (f fleet) leases() float64 { return f.servers() * ceil(f.instances/f.servers()/1000) }
+
 // stored is what lies in etcd: every instance, and the past revisions of a deploy and of an ordinary hour.
 func (f fleet) stored(c constants) float64 {
 	ordinary := f.instances * f.restarts * f.writes / 86400 * f.kept

@@ -48,6 +48,8 @@ var behind = []row{
 	}, size},
 	{"CPU of each to begin", func(f fleet, c constants) float64 { return f.instances * c.instanceToLearn }, seconds},
 	{"watches at etcd", func(f fleet, _ constants) float64 { return 2 * f.servers() }, number},
+	{"heartbeats at etcd", func(f fleet, _ constants) float64 { return f.leases() / (f.ttl / 3) }, rate},
+	{"CPU of etcd to write a deploy", func(f fleet, c constants) float64 { return f.changes() * c.writeAtEtcd }, cores},
 	{"CPU of etcd to tell a deploy", func(f fleet, c constants) float64 { return f.changes() * f.servers() * c.eventAtEtcd }, cores},
 }
 

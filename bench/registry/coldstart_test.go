@@ -20,7 +20,7 @@ import (
 // raw is etcd's client alone, a streamed get decoded by encoding/json into structs in a map. Go-zero keeps addresses only, and decodes
 // nothing; it and kratos read what they write themselves.
 func BenchmarkColdStart(b *testing.B) {
-	for _, n := range sizes([]int{1000, 10_000, 100_000}) {
+	for _, n := range sizes(1000, 10_000, 100_000) {
 		b.Run(fmt.Sprintf("N=%d/one", n), func(b *testing.B) {
 			peers := []string{"rollcall", "raw", "etcd-rr"}
 			if n <= 10_000 && !testing.Short() || long {

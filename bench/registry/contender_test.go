@@ -26,7 +26,6 @@ type job struct {
 	Prefix  string // list: where all services lie
 	Service string // list: which one; "" is all
 
-	From    int           // hold: the first instance
 	Clients int           // hold, watch: programs, each with a client of its own
 	Each    int           // hold: instances of each program
 	Groups  int           // watch: services that there are

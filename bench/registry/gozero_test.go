@@ -33,8 +33,7 @@ func (goZero) hold(_ context.Context, j job) error {
 	logx.Disable()
 	discov.TimeToLive = int64(j.TTL.Seconds())
 	return each(j.Each, 64, func(i int) error {
-		n := j.From + i
-		return discov.NewPublisher([]string{j.Endpoint}, service(n/perService), addr(n)).KeepAlive()
+		return discov.NewPublisher([]string{j.Endpoint}, service(i/perService), addr(i)).KeepAlive()
 	})
 }
 

@@ -155,9 +155,13 @@ func (h *herd) gather(ctx context.Context) (err error) {
 		return err
 	}
 	<-time.After(time.Until(began.Add(quiet)))
-	h.before, err = h.keys(ctx)
-	h.lost = h.n - len(h.before)
-	return err
+	if h.before, err = h.keys(ctx); err != nil {
+		return err
+	}
+	if h.lost = h.n - len(h.before); h.lost < 0 {
+		return fmt.Errorf("there are %d keys of %d registrations", len(h.before), h.n)
+	}
+	return nil
 }
 
 // keys returns when each key was created.

@@ -41,7 +41,7 @@ func (k kratos) hold(ctx context.Context, j job) error {
 			return err
 		}
 		for i := range j.Each { // its registry is not made for two at a time
-			n := j.From + client*j.Each + i
+			n := client*j.Each + i
 			instance := &registry.ServiceInstance{ID: addr(n), Name: service(n / perService), Endpoints: []string{"grpc://" + addr(n)}}
 			if err := reg.Register(ctx, instance); err != nil {
 				return err

@@ -23,13 +23,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// sizes are those of a benchmark: the last is left out by -short, and there are larger ones for who has minutes.
-func sizes(usual []int, larger ...int) []int {
-	switch {
-	case testing.Short():
-		return usual[:len(usual)-1]
-	case long:
-		return append(usual, larger...)
+// sizes are those of a benchmark: the last is left out by -short.
+func sizes(all ...int) []int {
+	if testing.Short() {
+		return all[:len(all)-1]
 	}
-	return usual
+	return all
 }

@@ -108,7 +108,7 @@ func (r *raw) hold(ctx context.Context, j job) error {
 		if err != nil {
 			return err
 		}
-		return each(j.Each, 64, func(i int) error { return r.register(ctx, client, j.From+c*j.Each+i, j) })
+		return each(j.Each, 64, func(i int) error { return r.register(ctx, client, c*j.Each+i, j) })
 	})
 }
 

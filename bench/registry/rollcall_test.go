@@ -57,7 +57,7 @@ func (o *ours) hold(ctx context.Context, j job) error {
 		o.late = append(o.late, reg)
 		o.mu.Unlock()
 		return each(j.Each, 1000, func(i int) error {
-			n := j.From + client*j.Each + i
+			n := client*j.Each + i
 			_, err := reg.Register(ctx, service(n/perService), rollcall.Instance{Addr: addr(n)}, rollcall.WithTTL(j.TTL))
 			return err
 		})

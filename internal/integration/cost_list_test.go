@@ -17,7 +17,7 @@ func TestAListCostsLittleMoreThanToDecodeIt(t *testing.T) {
 	reg, etcd := start(t)
 	client := etcd.Client(t)
 	putRegistered(t, client, dir, n)
-	atMost(t, "processor time for a list, beside a get and encoding/json", 3, func() float64 {
+	atMost(t, "processor time for a list, beside a get and encoding/json", 2.2, func() float64 {
 		ours := costOf(1, func() {
 			v, err := reg.Lookup(within(t, time.Minute), "svc")
 			if err != nil || len(v.Instances) != n {

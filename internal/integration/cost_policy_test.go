@@ -81,7 +81,7 @@ func TestAChangeOfAWeightCostsAPolicyASmallPartOfRoundRobin(t *testing.T) {
 		return view.State(), asList(view)
 	}
 	var a, b spent
-	atMost(t, "processor time for a change, beside round_robin", 1.0/3, func() float64 {
+	atMost(t, "processor time for a change, beside round_robin", 1.0/7, func() float64 {
 		var views, lists []grpcresolver.State
 		for range changes {
 			byView, byList := next()

@@ -25,9 +25,12 @@ type Verdict struct {
 	Unit     string      // of numbers; empty for ratios
 }
 
-// Met says whether the median is within the limit.
+// Met says whether the median is within the limit; what was not measured is not.
 func (v Verdict) Met() bool {
-	if v.AtLeast {
+	switch {
+	case v.Measured.Rounds == 0:
+		return false
+	case v.AtLeast:
 		return v.Measured.Median >= v.Limit
 	}
 	return v.Measured.Median <= v.Limit

@@ -41,7 +41,7 @@ func change() []Figure {
 		section: callers, pkg: "bench/channel", axis: "instances", baseline: "etcd-rr",
 		contenders: who("rollcall", "etcd-rr", "rr", "gozero", "kratos", "gf", "bare", "raw", "raw-dial"),
 		text: "What one change costs the process with a channel to all instances (rollcall’s subsets off), each contender with a process, a service and peers of its own in one etcd, in turns. " +
-			"A bare watch is what it costs to be told at all. go-zero has 32 of the instances, and no weights; gf connects anew to all of them at each change, and is left out where that takes minutes. jupiter, kitex and go-micro are missing: " +
+			"A bare watch is what it costs to be told at all. go-zero has 32 of the instances, and no weights; gf connects anew to all of them at each change, and is left out where that takes hours. jupiter, kitex and go-micro are missing: " +
 			"the first cannot be built with the others, the second has no gRPC channel, and the third could not be had.",
 	}
 	s.contenders[7] = s.contenders[7].called("a bare watch of etcd")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,10 +148,12 @@ func TestAnInterruptionEndsEverything(t *testing.T) {
 	ctx, interrupt := context.WithCancelCause(t.Context())
 	why := errors.New("somebody has typed ^C")
 	pid := filepath.Join(r.Root, "good", "testdata", "pid")
-	go func() {
+	var interrupting sync.WaitGroup
+	defer interrupting.Wait()
+	interrupting.Go(func() {
 		wait(t, "it is there", func() bool { _, err := os.Stat(pid); return err == nil })
 		interrupt(why)
-	}()
+	})
 	if err := r.Run(ctx, []figure.Benchmark{good("Hangs")}); !errors.Is(err, why) {
 		t.Errorf("it ended with %v", err)
 	}
