@@ -41,6 +41,7 @@ var rooms = map[string]struct {
 	"internal/demo":        {own: []string{".", "rollcallgrpc", "internal/server"}, outside: []string{"google.golang.org/grpc"}},
 	"internal/etcdtest":    {own: []string{"."}, outside: []string{"go.etcd.io", "go.uber.org/goleak", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/faultproxy":  {},
+	"internal/channeltest": {own: []string{"."}, outside: []string{"google.golang.org/grpc"}},
 	"internal/simetcd":     {outside: []string{"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3", "go.uber.org/zap", "google.golang.org/grpc"}},
 	"internal/integration": {},
 	"internal/simulation":  {},
@@ -74,7 +75,7 @@ var bans = []struct {
 	{library, []string{"github.com/spf13/cobra"}, "a library has no command line"},
 	{library, []string{"github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/sdk"}, "who wants metrics or spans imports metrics or tracing"},
 	{library, []string{"google.golang.org/grpc/xds", "github.com/envoyproxy/go-control-plane"}, "xDS would double the size of a client program"},
-	{append([]string{"cmd/rollcall", "internal/server", "internal/demo"}, library...), []string{"testing", module + "/internal/etcdtest", module + "/internal/faultproxy"}, "test support stays in tests"},
+	{append([]string{"cmd/rollcall", "internal/server", "internal/demo"}, library...), []string{"testing", module + "/internal/etcdtest", module + "/internal/faultproxy", module + "/internal/channeltest"}, "test support stays in tests"},
 }
 
 func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
