@@ -1,7 +1,6 @@
 package rollcall
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,12 +16,11 @@ import (
 const maxReadLen = 1 << 20
 
 // record is an instance as it lies in etcd: a superset of the Update that etcd's client/v3/naming and grpc-go's old
-// naming package write, so that their readers find our instances and we theirs. M is the shape of the metadata: an object
-// of strings, or anything.
-type record[M map[string]string | json.RawMessage] struct {
+// naming package write, so that their readers find our instances and we theirs.
+type record struct {
 	Op          int               `json:"Op"` // always 0, "add": the old packages' word for present
 	Addr        string            `json:"Addr"`
-	Metadata    M                 `json:"Metadata"`
+	Metadata    json.RawMessage   `json:"Metadata"`
 	ID          string            `json:"ID,omitempty"`
 	Incarnation string            `json:"Incarnation,omitempty"`
 	Holder      string            `json:"Holder,omitempty"`
@@ -44,7 +42,7 @@ var knownFields = []string{
 
 // encode writes i as it lies in etcd.
 func (i *Instance) encode() ([]byte, error) {
-	r := record[json.RawMessage]{
+	r := record{
 		Addr: i.Addr, ID: i.ID, Incarnation: i.Incarnation, Holder: i.Holder, State: i.State, Weight: i.Weight,
 		Zone: i.Zone, Version: i.Version, Addrs: i.Addrs, TTL: int64(i.TTL / time.Second), Registered: i.Registered,
 		Metadata: i.RawMetadata, TokenHash: i.tokenHash,
@@ -107,7 +105,7 @@ func decodeInstance(id string, value []byte) (*Instance, error) {
 	if len(value) > maxReadLen {
 		return nil, errTooLarge
 	}
-	i, usual := decodeUsual(value)
+	i, usual := readValue(value)
 	if !usual {
 		var err error
 		if i, err = decodeAny(value); err != nil {
@@ -123,66 +121,17 @@ func decodeInstance(id string, value []byte) (*Instance, error) {
 	return i, nil
 }
 
-// decodeUsual reads at one go a value that has no field of a later version and metadata of strings; false for any other.
-func decodeUsual(value []byte) (*Instance, bool) {
-	var r record[map[string]string]
-	if json.Unmarshal(value, &r) != nil || !onlyKnownFields(value) {
-		return nil, false
-	}
-	for _, v := range r.Metadata {
-		if v == "" && bytes.Contains(value, []byte("null")) {
-			return nil, false // a null among the metadata is no string
-		}
-	}
-	i := instanceOf(&r)
-	i.Metadata = r.Metadata
-	return i, true
-}
-
-// onlyKnownFields reports whether an object, which is valid JSON, has no field but record's. It reads names as they
-// stand: one with an escape in it is unknown. To have encoding/json find out takes a decoder for each value.
-func onlyKnownFields(object []byte) bool {
-	depth, name := 0, false // name: the next string at depth 1 is a field's
-	for n := 0; n < len(object); n++ {
-		switch object[n] {
-		case '{', '[':
-			depth++
-			name = depth == 1
-		case '}', ']':
-			depth--
-		case ',':
-			name = depth == 1
-		case '"':
-			end := n + 1 + stringLen(object[n+1:])
-			if name && !slices.Contains(knownFields, string(object[n+1:end])) {
-				return false
-			}
-			n, name = end, false
-		}
-	}
-	return true
-}
-
-// stringLen returns how long a JSON string is, given what follows its opening quote.
-func stringLen(s []byte) int {
-	for n := 0; n < len(s); n++ {
-		switch s[n] {
-		case '\\':
-			n++
-		case '"':
-			return n
-		}
-	}
-	return len(s)
-}
-
 // decodeAny reads any value, and keeps what it does not know.
 func decodeAny(value []byte) (*Instance, error) {
-	var r record[json.RawMessage]
+	var r record
 	if err := json.Unmarshal(value, &r); err != nil {
 		return nil, err
 	}
-	i := instanceOf(&r)
+	i := &Instance{
+		Addr: r.Addr, Addrs: r.Addrs, Zone: r.Zone, Version: r.Version, Weight: r.Weight, State: r.State,
+		TTL: time.Duration(r.TTL) * time.Second, Incarnation: r.Incarnation, Holder: r.Holder, Registered: r.Registered,
+		tokenHash: r.TokenHash, Check: r.Check.check(),
+	}
 	if err := json.Unmarshal(value, &i.unknown); err != nil {
 		return nil, err
 	}
@@ -191,14 +140,6 @@ func decodeAny(value []byte) (*Instance, error) {
 	})
 	i.readMetadata(r.Metadata)
 	return i, nil
-}
-
-func instanceOf[M map[string]string | json.RawMessage](r *record[M]) *Instance {
-	return &Instance{
-		Addr: r.Addr, Addrs: r.Addrs, Zone: r.Zone, Version: r.Version, Weight: r.Weight, State: r.State,
-		TTL: time.Duration(r.TTL) * time.Second, Incarnation: r.Incarnation, Holder: r.Holder, Registered: r.Registered,
-		tokenHash: r.TokenHash, Check: r.Check.check(),
-	}
 }
 
 func (i *Instance) readMetadata(raw json.RawMessage) {

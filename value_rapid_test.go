@@ -106,6 +106,54 @@ func TestAnyInstanceSurvivesItsValue(t *testing.T) {
 	})
 }
 
+// Whatever is read at one go is what encoding/json finds in it, and what we write is read at one go.
+func TestAValueIsReadAsEncodingJSONReadsIt(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		i := someInstance(t)
+		if i.RawMetadata != nil && rapid.Bool().Draw(t, "strings only") {
+			i.RawMetadata = nil
+		}
+		if rapid.Bool().Draw(t, "checked") {
+			i.Check = &Check{Type: CheckHTTP, Path: rapid.StringN(0, 8, -1).Draw(t, "path"), Interval: 90 * time.Second, TLS: true}
+		}
+		value, err := i.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := readValue(value); !ok && i.RawMetadata == nil && i.Weight < 1e9 {
+			t.Fatalf("%s is not read at one go", value)
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "blemishes") {
+			at := rapid.IntRange(0, len(value)).Draw(t, "at")
+			end := rapid.IntRange(at, min(at+2, len(value))).Draw(t, "to")
+			value = slices.Concat(value[:at], rapid.SliceOfN(rapid.SampledFrom([]byte("\"\\{}[]:,0-1.e nu\x00\xff\xc3")), 0, 2).Draw(t, "blemish"), value[end:])
+		}
+		agree(t, value)
+	})
+}
+
+// agree finds the two readers of a value to find the same in it, or the first to leave it to the other.
+func agree(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, value []byte,
+) {
+	t.Helper()
+	got, ok := readValue(value)
+	if !ok {
+		return
+	}
+	want, err := decodeAny(value)
+	if err != nil {
+		t.Fatalf("%q was read, which encoding/json refuses: %v", value, err)
+	}
+	want.unknown = nil
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Instance{})); diff != "" {
+		t.Fatalf("%q is read another way (-want +got):\n%s", value, diff)
+	}
+}
+
 // sameInstance compares what JSON can tell apart: raw metadata that are an object of strings are metadata.
 func sameInstance(t *rapid.T, want, got *Instance) {
 	metadata := func(i *Instance) any {

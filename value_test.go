@@ -121,6 +121,7 @@ func FuzzNoValueDoesHarm(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		ownerOf(value)
+		agree(t, value)
 		i, err := decodeInstance("id", value)
 		if err != nil {
 			return
