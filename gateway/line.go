@@ -16,6 +16,9 @@ import (
 const (
 	maxMessage = 1 << 30 // a snapshot of 100,000 instances is some dozens of MB
 
+	// receiveWindow is how many bytes may come before the first are acknowledged. gRPC, left to itself, finds a size by a ping after each message.
+	receiveWindow = 2 << 20
+
 	retryMin = 100 * time.Millisecond
 	retryMax = time.Second
 )

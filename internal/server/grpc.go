@@ -29,6 +29,10 @@ const (
 	ageGrace         = 30 * time.Second
 
 	pipeSize = 256 << 10 // bytes on their way to or from HTTP's calls
+
+	// receiveWindow is how many bytes of a stream, or a connection, may come before the first are acknowledged. gRPC, left to itself, finds a
+	// size by a ping after each message, which wakes each client at each of its heartbeats.
+	receiveWindow = 256 << 10
 )
 
 // networkOptions are what the gRPC server is protected with against clients that are careless, gone, or mean.
@@ -41,6 +45,7 @@ func networkOptions(cfg Config, certs *certificates) []grpc.ServerOption {
 		grpc.KeepaliveParams(alive),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPings, PermitWithoutStream: true}),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(receiveWindow), grpc.StaticConnWindowSize(receiveWindow),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(handshakeTimeout),
 	}
