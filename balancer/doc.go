@@ -8,7 +8,8 @@
 //   - A call goes to an instance whose connection stands, that serves, and whose health check, where one is configured, says so.
 //     A draining instance gets no new calls while any other serves; its calls under way finish.
 //   - Bad news (a connection lost, an instance that drains or is gone) counts at once. Good news (a connection made, a weight)
-//     is gathered, for 1 ms and 5 µs for each instance that is called, at most 50 ms; the first after a quiet time counts at once.
+//     is gathered, for 0.5 ms and 2 µs for each instance that is called, at most 50 ms; the first after a quiet time counts at once, the next
+//     after an eighth of that.
 //   - Instances are called in proportion to their weights, exactly: see [WeightedRoundRobin].
 //   - A caller that knows its zone ([rollcall.WithZone]) stays in it as far as the zone's own share of the calls goes, as if
 //     callers were spread over the zones evenly: with half of its instances dead a zone keeps most of its calls, and the rest go

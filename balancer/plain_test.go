@@ -100,7 +100,7 @@ func TestOfEndpointsWithOneAddressTheFirstCounts(t *testing.T) {
 				all = append(all, instance(n, weighing(weight)))
 			}
 			view, _ := endpoints.NewReducer("svc", "", nil).Apply(newService(all...).next().Updates)
-			return view.Endpoints
+			return view.Endpoints()
 		}
 		c.update(resolver.State{Endpoints: append(eps(300, 100), eps(500, 900)...)})
 		c.connect()

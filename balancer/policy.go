@@ -22,7 +22,7 @@ import (
 )
 
 // Name is the policy's name in a service config.
-const Name = "rollcall"
+const Name = endpoints.PolicyName
 
 func init() { lb.Register(builder{}) }
 
@@ -69,31 +69,34 @@ type policy struct {
 	target string  // for texts
 	zone   string  // the caller's own
 
-	view     *endpoints.View // applied last; nil before the first and when the endpoints came plain
-	listed   bool            // a list of instances was applied
-	members  map[string]*member
-	groups   []*group // in the order of their versions; the one of all others is the last
-	serving  int      // members that serve
-	last     bool     // nobody serves: those that drain are called
-	choice   bool     // which members are wanted is to be chosen again
-	round    uint64   // of choosing
-	wanted   int      // connections
-	failing  int      // of them
-	usable   int      // of them
-	err      error    // of the last connection that failed, or of the resolver
-	ramping  []*member
-	ejected  []*conn
-	said     connectivity.State // published last
-	told     string             // why no call can be made, as published last
-	table    *table             // published, or nil while nothing can be called
-	serial   uint64             // of the table
-	tabled   int                // connections of the table that can be used
-	stale    bool               // the table is not what it would be now
-	bad      bool               // the table has lost a connection since it was published
-	shares   []float64          // room for building one
-	built    time.Time
-	timer    *time.Timer
-	timerDue time.Time
+	view      *endpoints.View // applied last; nil before the first and when the endpoints came plain
+	link      *endpoints.Link // by which views come past gRPC; nil: there is none
+	listed    bool            // a list of instances was applied
+	members   map[string]*member
+	groups    []*group // in the order of their versions; the one of all others is the last
+	serving   int      // members that serve
+	last      bool     // nobody serves: those that drain are called
+	choice    bool     // which members are wanted is to be chosen again
+	round     uint64   // of choosing
+	wanted    int      // connections
+	failing   int      // of them
+	usable    int      // of them
+	err       error    // of the last connection that failed, or of the resolver
+	ramping   []*member
+	ejected   []*conn
+	said      connectivity.State // published last
+	told      string             // why no call can be made, as published last
+	table     *table             // published, or nil while nothing can be called
+	serial    uint64             // of the table
+	tabled    int                // connections of the table that can be used
+	stale     bool               // the table is not what it would be now
+	bad       bool               // the table has lost a connection since it was published
+	shares    []float64          // room for building one
+	entries   []*conn            // likewise
+	built     time.Time
+	gathering time.Duration // from then on
+	timer     *time.Timer
+	timerDue  time.Time
 }
 
 func newPolicy(cc lb.ClientConn, seed uint64) *policy {
@@ -124,20 +127,65 @@ func (p *policy) UpdateClientConnState(s lb.ClientConnState) error {
 	p.configure(cfg, zone)
 	switch {
 	case !ours:
+		p.join(nil)
+		p.view = nil
 		p.replaceAll(plain(s.ResolverState.Endpoints, p.members))
-	case p.view == nil && len(p.members) > 0:
-		p.replaceAll(listed(view.Instances))
 	default:
-		p.applyUpdates(view.Since(p.view))
+		p.join(endpoints.LinkOf(s.ResolverState))
+		p.apply(view)
 	}
-	p.view, p.listed = view, true
-	p.settleLast()
-	p.choice = true
-	p.settle()
+	p.settleAll()
 	if len(p.members) == 0 {
 		return lb.ErrBadResolverState
 	}
 	return nil
+}
+
+// Take takes over a view that comes by a link, in between gRPC's calls.
+func (p *policy) Take(link *endpoints.Link, view *endpoints.View) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.link != link {
+		return false
+	}
+	p.apply(view)
+	p.settleAll()
+	return true
+}
+
+// join has views come by a link from now on; nil: by gRPC only.
+func (p *policy) join(link *endpoints.Link) {
+	if p.link == link {
+		return
+	}
+	if p.link != nil {
+		p.link.Leave(p)
+	}
+	if link != nil {
+		link.Join(p)
+	}
+	p.link = link
+}
+
+// apply makes the members those of a view.
+func (p *policy) apply(view *endpoints.View) {
+	switch {
+	case p.view == nil && len(p.members) > 0: // they came plain
+		p.replaceAll(listed(view.Instances))
+	case view.OlderThan(p.view): // gRPC's is not as new as what came by the link
+		return
+	default:
+		p.applyUpdates(view.Since(p.view))
+	}
+	p.view = view
+}
+
+// settleAll is settle after another list.
+func (p *policy) settleAll() {
+	p.listed = true
+	p.settleLast()
+	p.choice = true
+	p.settle()
 }
 
 var defaultConfig = &config{Config: Config{}.WithDefaults()}
@@ -210,6 +258,7 @@ func (p *policy) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	p.join(nil)
 	if p.timer != nil {
 		p.timer.Stop()
 	}

@@ -7,9 +7,11 @@ import (
 
 	lb "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/rollcall-io/rollcall/internal/endpoints"
 )
 
-// window is how long good news is gathered when n instances can be called. It grows as a new table's cost.
+// window is the most that good news is gathered when n instances can be called. It grows as a new table's cost.
 func window(n int) time.Duration {
 	return min(time.Millisecond/2+time.Duration(n)*2*time.Microsecond, 50*time.Millisecond)
 }
@@ -28,7 +30,7 @@ func (p *policy) settle() {
 	switch {
 	case p.usable == 0:
 		p.publishNothing()
-	case p.table == nil, p.tabled <= 0, p.stale && now.Sub(p.built) >= window(p.usable):
+	case p.table == nil, p.tabled <= 0, p.stale && now.Sub(p.built) >= p.gathering:
 		p.rebuild(now)
 		p.publish(connectivity.Ready, p.table.picker())
 	case p.bad:
@@ -78,7 +80,7 @@ func (p *policy) setTimer(now time.Time) {
 		}
 	}
 	if p.stale && p.usable > 0 {
-		earlier(p.built.Add(window(p.usable)))
+		earlier(p.built.Add(p.gathering))
 	}
 	for _, c := range p.ejected {
 		earlier(c.ejected.Add(p.config.Ejection.Time))
@@ -116,11 +118,12 @@ func (p *policy) timeIsUp() {
 
 // rebuild makes the table of what can be called now.
 func (p *policy) rebuild(now time.Time) {
+	p.gathering = endpoints.Gathering(p.gathering, now.Sub(p.built), window(p.usable))
 	p.built, p.stale = now, false
 	p.reramp()
 	p.serial++
 	t := &table{
-		order: p.order, entries: make([]*conn, 0, p.usable),
+		order: p.order, entries: p.entries[:0], // a copy at the end
 		least: p.config.Pick == LeastRequest, header: p.config.SplitHeader, report: !p.config.Ejection.Disabled,
 	}
 	shares := p.shares[:0]
@@ -138,7 +141,9 @@ func (p *policy) rebuild(now time.Time) {
 		sum += of
 		t.parts = append(t.parts, part{upTo: sum, order: &g.order})
 	}
-	p.shares = shares[:0]
+	p.shares, p.entries = shares[:0], t.entries
+	t.entries = p.sameEntries(p.entries)
+	clear(p.entries) // else it would hold on to connections that are gone
 	p.tabled = len(t.entries)
 	t.even = even(shares)
 	if !t.even || t.least || t.header != "" {
@@ -146,6 +151,14 @@ func (p *policy) rebuild(now time.Time) {
 		t.measure(append(firsts, len(shares)))
 	}
 	p.table = t
+}
+
+// sameEntries returns those of the last table if they are the same, as when a weight has changed, or a copy.
+func (p *policy) sameEntries(entries []*conn) []*conn {
+	if p.table != nil && slices.Equal(p.table.entries, entries) {
+		return p.table.entries
+	}
+	return slices.Clone(entries)
 }
 
 // split returns which part of the calls goes to each group: its percentage, less what is in nobody's power.

@@ -27,13 +27,15 @@ type world struct {
 	service *service
 	zone    string
 	state   resolver.State // shown last
+	link    *endpoints.Link
+	sent    resolver.State // what gRPC was sent last: other views may have come by the link since
 	shown   bool
 	open    []call
 }
 
 func newWorld(t *rapid.T) *world {
 	zone := rapid.SampledFrom([]string{"", "a", "c"}).Draw(t, "own zone")
-	return &world{channel: newChannel(t, zone, drawSmallConfig(t)), t: t, service: newService(), zone: zone}
+	return &world{channel: newChannel(t, zone, drawSmallConfig(t)), t: t, service: newService(), zone: zone, link: new(endpoints.Link)}
 }
 
 // drawSmallConfig draws a config that makes a difference to a few instances.
@@ -84,6 +86,7 @@ func (w *world) events() []event {
 		{"endpoints", w.showEndpoints},
 		{"another resolver", w.anotherResolver},
 		{"a view again", w.showView},
+		{"a former state again", w.showFormerState},
 		{"resolver error", func() { w.ResolverError(errors.New("no etcd in sight")) }},
 		{"exit idle", w.ExitIdle},
 		{"checks", func() { w.checks = rapid.Bool().Draw(w.t, "checks") }},
@@ -117,21 +120,44 @@ func (w *world) changeInstances() {
 
 func (w *world) showView() {
 	v := w.service.next()
+	w.reducer.Linked = rapid.Bool().Draw(w.t, "not listed")
 	view, changed := w.reducer.Apply(v.Updates)
-	if changed || !w.shown || rapid.Bool().Draw(w.t, "again") {
+	switch {
+	case !changed && w.shown && rapid.Bool().Draw(w.t, "not again"):
+	case w.link.Joined() && rapid.Bool().Draw(w.t, "by the link"):
+		w.state = view.Linked(w.link)
+		if !w.link.Pass(view) {
+			w.t.Fatal("the policy has joined the link, and does not take a view")
+		}
+		w.deliver()
+	case rapid.Bool().Draw(w.t, "without a link"):
 		w.showState(view.State())
+	default:
+		w.showState(view.Linked(w.link))
 	}
 }
 
 func (w *world) showState(s resolver.State) {
-	w.state, w.shown = s, true
+	w.state, w.sent, w.shown = s, s, true
 	w.update(s)
+	_, whole := endpoints.Of(s)
+	if linked := whole && endpoints.LinkOf(s) != nil; w.link.Joined() != linked {
+		w.t.Fatalf("the policy has joined a link: %v, want %v", !linked, linked)
+	}
+}
+
+// showFormerState is what a policy does that wraps another and keeps what it was sent.
+func (w *world) showFormerState() {
+	if w.link.Joined() {
+		w.update(w.sent)
+	}
 }
 
 // anotherResolver is what gRPC has after idle mode: its views have nothing to do with those before.
 func (w *world) anotherResolver() {
 	w.reducer = endpoints.NewReducer("svc", w.zone, nil)
 	w.service.view = &rollcall.View{Service: "svc", Revision: w.service.view.Revision}
+	w.link = new(endpoints.Link)
 	w.showView()
 }
 

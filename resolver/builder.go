@@ -34,6 +34,9 @@
 //     further channel costs what gRPC does with it. None waits for another. One that comes back from gRPC's idle mode
 //     within 30 s finds the endpoints that it had.
 //
+// A channel whose service config comes from here ([WithServiceConfig]) and names the policy "rollcall" first is sent a list once. What
+// changes after that goes to its policy directly.
+//
 // Any standard policy (round_robin, ring_hash_experimental, …) works on these endpoints. A proxy named by HTTPS_PROXY
 // makes gRPC rewrite them, without what is known about the instances: dial with [grpc.WithNoProxy].
 package resolver

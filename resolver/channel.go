@@ -11,24 +11,32 @@ import (
 
 // channel feeds one gRPC channel: it is gRPC's resolver for it.
 type channel struct {
-	cc resolver.ClientConn
-	serviceConfig
-
+	cc      resolver.ClientConn
+	news    chan struct{}  // holds one token when the source may have what the channel was not told
+	link    endpoints.Link // to the channel's policy, if that is ours
 	cancel  context.CancelFunc
 	leave   func() // gives back what it is fed from; idempotent
 	running sync.WaitGroup
+
+	mu            sync.Mutex // held while gRPC, or the policy, is told
+	serviceConfig            // guarded by mu
+	sent          *endpoints.View
 }
 
 func newChannel(cc resolver.ClientConn) *channel {
-	return &channel{cc: cc, leave: func() {}, cancel: func() {}}
+	return &channel{cc: cc, news: make(chan struct{}, 1), leave: func() {}, cancel: func() {}}
 }
 
 // begin feeds the channel from the source of a selection.
 func (c *channel) begin(from *sources, reg *rollcall.Registry, sel selection, watch func() watcher) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := from.join(reg, sel, watch)
+	s.attach(c)
 	c.cancel = cancel
-	c.leave = sync.OnceFunc(func() { from.leave(s) })
+	c.leave = sync.OnceFunc(func() {
+		s.detach(c)
+		from.leave(s)
+	})
 	c.running.Go(func() { c.run(ctx, s) })
 }
 
@@ -43,35 +51,76 @@ func (c *channel) Close() {
 // watch is alive is the registry's business, at its own pace.
 func (c *channel) ResolveNow(resolver.ResolveNowOptions) {}
 
+func (c *channel) wake() {
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
 // run tells the channel what the source has to tell, until ctx ends or the source does. While gRPC processes an update,
 // which it does before UpdateState returns, others go their own pace; what came meanwhile is skipped but for the newest.
 func (c *channel) run(ctx context.Context, s *source) {
-	var sent *endpoints.View
-	for ctx.Err() == nil {
-		now, changed := s.follow()
-		if now.view != sent {
-			c.send(now.view)
-			sent = now.view
+	for {
+		select {
+		case <-c.news:
+		case <-ctx.Done():
+			return
 		}
-		if now.err != nil {
-			c.cc.ReportError(now.err)
+		now := s.state()
+		if c.tell(now) {
+			s.listed.Store(true)
 		}
 		if now.ended {
 			return
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
 	}
 }
 
-func (c *channel) send(view *endpoints.View) {
-	state := view.State()
-	var err error
-	if state.ServiceConfig, err = c.under(c.cc, view.Policy); err != nil {
+// tell tells the channel of a state, and reports whether its views are to be lists.
+func (c *channel) tell(now state) (listed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := now.view == nil || now.view == c.sent || now.view.OlderThan(c.sent)
+	if !known && !c.passLocked(now.view) {
+		c.sendLocked(now.view)
+		listed = !c.ours || !c.link.Joined()
+	}
+	if now.err != nil {
+		c.cc.ReportError(now.err)
+	}
+	return listed
+}
+
+// pass passes a view to the channel's policy, if it takes it and nothing else is to be told, nor being told. It does not wait.
+func (c *channel) pass(view *endpoints.View) bool {
+	if !c.mu.TryLock() {
+		return false
+	}
+	defer c.mu.Unlock()
+	return c.passLocked(view)
+}
+
+func (c *channel) passLocked(view *endpoints.View) bool {
+	if !c.ours || view.Policy != c.policy || !c.link.Pass(view) {
+		return false
+	}
+	c.sent = view
+	return true
+}
+
+// sendLocked sends a view by gRPC: its endpoints, what is to be done with them, and a link for the views after it if the policy is ours.
+func (c *channel) sendLocked(view *endpoints.View) {
+	c.sent = view
+	config, err := c.under(c.cc, view.Policy)
+	if err != nil {
 		c.cc.ReportError(plain(err))
 	}
+	state := view.State()
+	if c.ours {
+		state = view.Linked(&c.link)
+	}
+	state.ServiceConfig = config
 	// The error says that the list is empty or the config bad. Asking etcd again would change neither.
 	_ = c.cc.UpdateState(state)
 }

@@ -102,11 +102,8 @@ func TestWindowGrowsWithTheInstancesUpToItsLimit(t *testing.T) {
 		0: 5 * time.Millisecond, 100: 6 * time.Millisecond, 1_000: 15 * time.Millisecond,
 		9_500: 100 * time.Millisecond, 100_000: 100 * time.Millisecond,
 	} {
-		if got := window(want, want, n); got != want {
-			t.Errorf("in the midst of changes, window(%d) = %v, want %v", n, got, want)
-		}
-		if got := window(want, want+1, n); got != want/8 {
-			t.Errorf("after a rest, window(%d) = %v, want %v", n, got, want/8)
+		if got := window(n); got != want {
+			t.Errorf("window(%d) = %v, want %v", n, got, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-io/rollcall"
@@ -32,9 +33,11 @@ type source struct {
 
 	knowledge // touched by the goroutine only, while that runs
 
-	mu      sync.Mutex
-	now     state         // written by the goroutine only
-	changed chan struct{} // closed and replaced with each new state
+	listed atomic.Bool // a channel may have views as lists of endpoints, and not by a link
+
+	mu       sync.Mutex
+	now      state // written by the goroutine only
+	channels map[*channel]struct{}
 }
 
 // knowledge is what one view is made of the next from.
@@ -52,23 +55,36 @@ type state struct {
 
 // state returns the newest.
 func (s *source) state() state {
-	now, _ := s.follow()
-	return now
-}
-
-// follow returns the newest state and a channel that is closed when there is a newer one.
-func (s *source) follow() (state, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now, s.changed
+	return s.now
 }
 
+// attach has a channel hear of every state from now on, and of the one that is.
+func (s *source) attach(c *channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.channels[c] = struct{}{}
+	c.wake()
+}
+
+// detach ends that: afterwards the source has nothing under way to the channel.
+func (s *source) detach(c *channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.channels, c)
+}
+
+// publish tells the channels: those at once whose policy takes the view from here, the others by their own goroutines.
 func (s *source) publish(next state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = next
-	close(s.changed)
-	s.changed = make(chan struct{})
+	for c := range s.channels {
+		if next.err != nil || !c.pass(next.view) {
+			c.wake()
+		}
+	}
 }
 
 // end tells channels why nothing will follow. What they have they keep.
@@ -88,9 +104,10 @@ func (s *source) run(ctx context.Context, w watcher) error {
 		if until := published.Add(gathering); time.Now().Before(until) {
 			err = s.gather(ctx, w, until)
 		}
+		s.reducer.Linked = !s.listed.Load()
 		if next, changed := s.reducer.View(); changed || s.now.view == nil {
 			s.publish(state{view: next})
-			gathering = window(gathering, time.Since(published), len(next.Instances))
+			gathering = endpoints.Gathering(gathering, time.Since(published), window(len(next.Instances)))
 			published = time.Now()
 		}
 		if err == nil {
@@ -142,14 +159,9 @@ func (s *source) take(view *rollcall.View) {
 	s.reducer.Take(updates)
 }
 
-// window is how long changes are gathered after an update of n instances. The most grows as the update's cost. Where the update before was
-// longer ago than that, two changes are neighbours by chance, and the second is not to wait; while they go on the window doubles.
-func window(last, since time.Duration, n int) time.Duration {
-	most := min(5*time.Millisecond+time.Duration(n)*10*time.Microsecond, 100*time.Millisecond)
-	if since > most {
-		return most / 8
-	}
-	return min(2*last, most)
+// window is the most that changes are gathered after an update of n instances. It grows as the update's cost.
+func window(n int) time.Duration {
+	return min(5*time.Millisecond+time.Duration(n)*10*time.Microsecond, 100*time.Millisecond)
 }
 
 // plain makes an error fit for ReportError: of an error that wraps a gRPC status, as etcd's do, gRPC would make the

@@ -46,11 +46,12 @@ func (t *sources) join(reg *rollcall.Registry, sel selection, watch func() watch
 	k := key{reg, sel.String()}
 	s := t.live[k]
 	if s == nil {
-		s = &source{key: k, knowledge: t.unpark(k), changed: make(chan struct{}), done: make(chan struct{})}
+		s = &source{key: k, knowledge: t.unpark(k), channels: map[*channel]struct{}{}, done: make(chan struct{})}
 		if s.reducer == nil {
 			s.reducer = endpoints.NewReducer(sel.service, reg.Zone(), sel.keep())
-			s.reducer.Target = k.selection
+			s.reducer.Target, s.reducer.Linked = k.selection, true
 		}
+		s.listed.Store(!s.reducer.Linked)
 		t.live[k] = s
 		var ctx context.Context
 		ctx, s.cancel = context.WithCancel(context.Background())
@@ -98,6 +99,7 @@ func (t *sources) park(s *source) {
 	if s.last == nil || s.state().ended {
 		return
 	}
+	s.reducer.Linked = !s.listed.Load()
 	p := &parked{knowledge: s.knowledge}
 	t.parked[s.key] = p
 	p.timer = time.AfterFunc(linger, func() {

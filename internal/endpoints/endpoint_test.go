@@ -30,10 +30,10 @@ func TestEndpointsAreWhatIsToBeCalled(t *testing.T) {
 		"the newest, draining, when all share it":     {[]*rollcall.Instance{leftover, with(younger, drained)}, []string{"y"}},
 	} {
 		v, changed := newWorld().become(tc.is...)
-		if diff := cmp.Diff(tc.want, ids(v.Endpoints)); diff != "" || !changed {
+		if diff := cmp.Diff(tc.want, ids(v.Endpoints())); diff != "" || !changed {
 			t.Errorf("%s, changed %v (-want +got):\n%s", name, changed, diff)
 		}
-		if v.Endpoints == nil {
+		if v.Endpoints() == nil {
 			t.Errorf("%s: Endpoints is nil: gRPC would look at Addresses instead", name)
 		}
 	}

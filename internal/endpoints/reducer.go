@@ -16,6 +16,10 @@ type Reducer struct {
 	// Policy is what the next view has. Another pointer is a change.
 	Policy *rollcall.Policy
 
+	// Linked says that the next views go to policies that have joined a link: their endpoints are listed only if somebody asks, and then anew.
+	// Otherwise they are those of the view before, as far as nothing changed.
+	Linked bool
+
 	service, zone string
 	keep          func(*rollcall.Instance) bool
 	identity      *identity
@@ -85,12 +89,9 @@ func (r *Reducer) next(changes []rollcall.Update) *View {
 	}
 	allBefore := r.serving == 0
 	r.count(changes)
-	all := r.serving == 0
-	wanted := func(i *rollcall.Instance) bool { return all || i.Serving() }
-	if r.view == nil || all != allBefore { // whoever was listed and whoever is, none is both and unchanged
-		next.Endpoints = endpointsOf(next.Instances, wanted)
-	} else {
-		next.Endpoints = updateEndpoints(prev.Endpoints, changes, wanted)
+	next.all = r.serving == 0
+	if r.view != nil && next.all == allBefore && !r.Linked { // else whoever was listed and whoever is, none is both and unchanged
+		next.list = updateEndpoints(prev.Endpoints(), changes, next.wants)
 	}
 	if r.view != nil { // what the first adds is all there is: no need to remember it twice
 		next.changes = changes

@@ -16,7 +16,7 @@ func TestWhatDidNotChangeStaysTheSamePointer(t *testing.T) {
 	w := newWorld()
 	a, b := instance("a", "h:1", 1), instance("b", "h:2", 2)
 	before, _ := w.become(a, b)
-	list := slices.Clone(before.Endpoints)
+	list := slices.Clone(before.Endpoints())
 
 	again := []*rollcall.Instance{instance("a", "h:1", 7), instance("b", "h:2", 8)} // the same two under a new lease
 	if v, changed := w.become(again...); changed || v != before {
@@ -28,16 +28,16 @@ func TestWhatDidNotChangeStaysTheSamePointer(t *testing.T) {
 	if !changed {
 		t.Fatal("a new weight does not count as a change")
 	}
-	if v.Instances[0] != a || v.Endpoints[0].Attributes != list[0].Attributes {
+	if v.Instances[0] != a || v.Endpoints()[0].Attributes != list[0].Attributes {
 		t.Error("the unchanged instance is not the one that was known")
 	}
-	if got, _ := InstanceOf(v.Endpoints[1]); got != heavier || v.Instances[1] != heavier {
+	if got, _ := InstanceOf(v.Endpoints()[1]); got != heavier || v.Instances[1] != heavier {
 		t.Errorf("endpoint b carries %+v, want %+v", got, heavier)
 	}
-	if &v.Endpoints[1].Addresses[0] != &list[1].Addresses[0] {
+	if &v.Endpoints()[1].Addresses[0] != &list[1].Addresses[0] {
 		t.Error("the address of an instance that did not move was made anew")
 	}
-	if old, _ := InstanceOf(before.Endpoints[1]); old != b {
+	if old, _ := InstanceOf(before.Endpoints()[1]); old != b {
 		t.Error("the list that gRPC was given was changed in place")
 	}
 }
@@ -52,7 +52,7 @@ func TestChangeAmongThoseThatDrainLeavesTheEndpointsAlone(t *testing.T) {
 	if !changed || after.Instances[1].Weight != 50 {
 		t.Errorf("changed %v to %v, want to weight 50", changed, after.Instances[1])
 	}
-	if &after.Endpoints[0] != &before.Endpoints[0] {
+	if &after.Endpoints()[0] != &before.Endpoints()[0] {
 		t.Error("the endpoints were made anew though none changed")
 	}
 }
@@ -73,7 +73,7 @@ func TestEndpointsAreAllAgainAsSoonAsNoneServes(t *testing.T) {
 		{[]*rollcall.Instance{b}, []string{"b"}},
 	} {
 		v, _ := w.become(step.is...)
-		if diff := cmp.Diff(step.want, ids(v.Endpoints)); diff != "" {
+		if diff := cmp.Diff(step.want, ids(v.Endpoints())); diff != "" {
 			t.Errorf("step %d (-want +got):\n%s", n, diff)
 		}
 	}
@@ -109,7 +109,7 @@ func TestInstancesThatAreNotSelectedAreNotThere(t *testing.T) {
 	shadow := instance("c", "h:2", 9) // the newest at b's address, but of no concern
 
 	v, _ := w.become(a, b, shadow)
-	if len(v.Instances) != 1 || v.Instances[0] != b || !slices.Equal(ids(v.Endpoints), []string{"b"}) {
+	if len(v.Instances) != 1 || v.Instances[0] != b || !slices.Equal(ids(v.Endpoints()), []string{"b"}) {
 		t.Errorf("selected %v, want b", v.Instances)
 	}
 	if v.Service != "jie-test" || v.Target != "jie-test?version=v2" || v.Zone != "eu-1a" {

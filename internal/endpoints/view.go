@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rollcall-io/rollcall"
 	"google.golang.org/grpc/attributes"
@@ -26,13 +27,13 @@ type View struct {
 	// Holder, Registered, TTL and revisions may be older than etcd's: nothing else having changed, they stay what they were.
 	Instances []*rollcall.Instance
 
-	// Endpoints are what a policy that knows nothing of states is to call: the instances that serve, or all when none
-	// does, sorted by id. Never nil.
-	Endpoints []resolver.Endpoint
-
 	reducer *identity // which made the view; nil for a view that is nobody's
 	number  uint64    // counts the reducer's views, from 1
 	changes []rollcall.Update
+	all     bool // nobody serves: all are to be called
+
+	mu   sync.Mutex
+	list []resolver.Endpoint // nil: nobody has asked for it
 }
 
 // identity tells reducers apart. Views keep it instead of the reducer or the view before, which would live on in them.
@@ -40,9 +41,23 @@ type identity struct{ _ byte }
 
 type viewKey struct{}
 
+// Endpoints are what a policy that knows nothing of states is to call: the instances that serve, or all when none does, sorted
+// by id. Never nil. They are made when they are asked for, once.
+func (v *View) Endpoints() []resolver.Endpoint {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.list == nil {
+		v.list = endpointsOf(v.Instances, v.wants)
+	}
+	return v.list
+}
+
+// wants reports whether an instance is to be called.
+func (v *View) wants(i *rollcall.Instance) bool { return v.all || i.Serving() }
+
 // State is what the resolver sends to a channel, the service config apart. The view travels along.
 func (v *View) State() resolver.State {
-	return resolver.State{Endpoints: v.Endpoints, Attributes: attributes.New(viewKey{}, v)}
+	return resolver.State{Endpoints: v.Endpoints(), Attributes: attributes.New(viewKey{}, v)}
 }
 
 // Of returns the view that was sent with a state. It is false unless the state has the view's own endpoints: whatever
@@ -50,10 +65,11 @@ func (v *View) State() resolver.State {
 // them and passes the attributes on.
 func Of(s resolver.State) (*View, bool) {
 	v := Sent(s)
-	if v == nil || len(s.Endpoints) != len(v.Endpoints) {
+	if v == nil {
 		return nil, false
 	}
-	if len(v.Endpoints) > 0 && &s.Endpoints[0] != &v.Endpoints[0] {
+	list := v.Endpoints()
+	if len(s.Endpoints) != len(list) || len(list) > 0 && &s.Endpoints[0] != &list[0] {
 		return nil, false
 	}
 	return v, true
@@ -68,6 +84,11 @@ func Sent(s resolver.State) *View {
 // String is what gRPC prints of a state's attributes.
 func (v *View) String() string {
 	return fmt.Sprintf("%s: %d instances", v.Target, len(v.Instances))
+}
+
+// OlderThan reports whether one reducer made both views, this one before the other; nil stands for the empty view.
+func (v *View) OlderThan(o *View) bool {
+	return o != nil && v.reducer != nil && v.reducer == o.reducer && v.number < o.number
 }
 
 // Since returns what changed from prev to v in what a channel can see, one update per instance, sorted by id. A nil prev

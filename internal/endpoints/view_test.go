@@ -20,14 +20,14 @@ func TestViewTravelsWithItsOwnEndpointsOnly(t *testing.T) {
 	}{
 		"its own":            {v.State(), v},
 		"its own, none":      {empty.State(), empty},
-		"more attributes":    {resolver.State{Endpoints: v.Endpoints, Attributes: v.State().Attributes.WithValue("k", 1)}, v},
-		"a copy":             {resolver.State{Endpoints: slices.Clone(v.Endpoints), Attributes: v.State().Attributes}, nil},
-		"the beginning":      {resolver.State{Endpoints: v.Endpoints[:1], Attributes: v.State().Attributes}, nil},
-		"the end":            {resolver.State{Endpoints: v.Endpoints[1:], Attributes: v.State().Attributes}, nil},
+		"more attributes":    {resolver.State{Endpoints: v.Endpoints(), Attributes: v.State().Attributes.WithValue("k", 1)}, v},
+		"a copy":             {resolver.State{Endpoints: slices.Clone(v.Endpoints()), Attributes: v.State().Attributes}, nil},
+		"the beginning":      {resolver.State{Endpoints: v.Endpoints()[:1], Attributes: v.State().Attributes}, nil},
+		"the end":            {resolver.State{Endpoints: v.Endpoints()[1:], Attributes: v.State().Attributes}, nil},
 		"none left":          {resolver.State{Attributes: v.State().Attributes}, nil},
-		"other attributes":   {resolver.State{Endpoints: v.Endpoints, Attributes: attributes.New("k", 1)}, nil},
-		"no attributes":      {resolver.State{Endpoints: v.Endpoints}, nil},
-		"another view's":     {resolver.State{Endpoints: empty.Endpoints, Attributes: v.State().Attributes}, nil},
+		"other attributes":   {resolver.State{Endpoints: v.Endpoints(), Attributes: attributes.New("k", 1)}, nil},
+		"no attributes":      {resolver.State{Endpoints: v.Endpoints()}, nil},
+		"another view's":     {resolver.State{Endpoints: empty.Endpoints(), Attributes: v.State().Attributes}, nil},
 		"nothing whatsoever": {resolver.State{}, nil},
 	} {
 		if got, ok := Of(tc.state); got != tc.want || ok != (tc.want != nil) {
