@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -24,6 +25,8 @@ type registration struct {
 	reg     *rollcall.Registry
 	kept    *keepings
 	closing chan struct{} // closed when sessions are to end
+
+	unanswered atomic.Int64 // when etcd last did not answer a claim in time, in nanoseconds since 1970
 }
 
 func newRegistration(reg *rollcall.Registry, logger *slog.Logger) *registration {
@@ -113,22 +116,17 @@ func registrant(i *rollcallv1.Instance) (rollcall.Instance, error) {
 }
 
 func (s *registration) Heartbeat(ctx context.Context, req *rollcallv1.HeartbeatRequest) (*rollcallv1.HeartbeatResponse, error) {
-	_, resp, err := s.heartbeat(ctx, req)
+	k, err := s.own(ctx, req)
 	if err != nil {
 		return nil, StatusOf(err).Err()
 	}
-	return resp, nil
+	return s.heard(k), nil
 }
 
-func (s *registration) heartbeat(ctx context.Context, req *rollcallv1.HeartbeatRequest) (*keeping, *rollcallv1.HeartbeatResponse, error) {
-	k, err := s.own(ctx, req)
-	if err != nil {
-		return nil, nil, err
-	}
+// heard notes a heartbeat, and answers it.
+func (s *registration) heard(k *keeping) *rollcallv1.HeartbeatResponse {
 	s.kept.hear(k)
-	return k, &rollcallv1.HeartbeatResponse{
-		HeartbeatInterval: interval(k.ttl), Healing: k.r.Status().State == rollcall.Healing,
-	}, nil
+	return &rollcallv1.HeartbeatResponse{HeartbeatInterval: interval(k.ttl), Healing: k.r.Status().State == rollcall.Healing}
 }
 
 // owner is a request in which somebody says that a registration is his.
@@ -163,6 +161,35 @@ func (s *registration) own(ctx context.Context, req owner) (*keeping, error) {
 		return nil, err
 	}
 	return s.kept.keep(r, req.GetToken()), nil
+}
+
+const (
+	claimTimeout = time.Second      // for etcd to say who has a registration
+	claimPause   = 10 * time.Second // in which etcd is not asked again after it did not
+)
+
+// claim is own for a session that comes to hold a registration. Another server may have taken it on in between, without this one having heard
+// of it yet, and be about to leave it: what is kept here is taken on anew, so that etcd says who was last. While etcd does not answer it
+// stays what it is, and thousands that come back do not wait for that one after the other.
+func (s *registration) claim(ctx context.Context, req owner) (*keeping, error) {
+	k := s.kept.get(req.GetService(), req.GetId())
+	if k == nil || !k.owns(req.GetToken()) || k.r.Err() != nil {
+		return s.own(ctx, req)
+	}
+	s.kept.hear(k)
+	if time.Since(time.Unix(0, s.unanswered.Load())) < claimPause {
+		return s.own(ctx, req)
+	}
+	soon, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	r, err := s.reg.Resume(soon, req.GetService(), req.GetId(), req.GetToken())
+	if err == nil {
+		return s.kept.keep(r, req.GetToken()), nil
+	}
+	if soon.Err() != nil {
+		s.unanswered.Store(time.Now().UnixNano())
+	}
+	return s.own(ctx, req)
 }
 
 func (s *registration) Update(ctx context.Context, req *rollcallv1.UpdateRequest) (*rollcallv1.UpdateResponse, error) {

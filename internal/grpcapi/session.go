@@ -114,12 +114,12 @@ func (n *session) do(ctx context.Context, req *rollcallv1.SessionRequest, resp *
 		n.hold(k)
 		resp.Answer = &rollcallv1.SessionResponse_Registered{Registered: registered}
 	case *rollcallv1.SessionRequest_Resume:
-		k, resumed, err := n.service.heartbeat(ctx, ask.Resume)
+		k, err := n.service.claim(ctx, ask.Resume)
 		if err != nil {
 			return err
 		}
 		n.hold(k)
-		resp.Answer = &rollcallv1.SessionResponse_Resumed{Resumed: resumed}
+		resp.Answer = &rollcallv1.SessionResponse_Resumed{Resumed: n.service.heard(k)}
 	case *rollcallv1.SessionRequest_Update:
 		updated, err := n.service.update(ctx, ask.Update)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-io/rollcall"
 	rollcallv1 "github.com/rollcall-io/rollcall/api/rollcall/v1"
 	"github.com/rollcall-io/rollcall/internal/etcdtest"
+	"github.com/rollcall-io/rollcall/internal/faultproxy"
 	"github.com/rollcall-io/rollcall/internal/grpcapi"
 )
 
@@ -32,9 +33,11 @@ func registerRequest(id string) *rollcallv1.RegisterRequest {
 	}
 }
 
-func (s *apiServer) register(t *testing.T, id string) *rollcallv1.RegisterResponse {
+func (s *apiServer) register(t *testing.T, id string, ttl time.Duration) *rollcallv1.RegisterResponse {
 	t.Helper()
-	resp, err := s.registration().Register(within(t, apiPatience), registerRequest(id))
+	req := registerRequest(id)
+	req.Ttl = durationpb.New(ttl)
+	resp, err := s.registration().Register(within(t, apiPatience), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +61,7 @@ func TestAProgramIsRegisteredForAsLongAsItsHeartbeatsCome(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	s := serveAPI(t, etcd, grpcapi.Config{})
 	w := watch(t, open(t, etcd.Endpoint()), "svc")
-	resp := s.register(t, "one")
+	resp := s.register(t, "one", shortTTL)
 	if resp.GetHeartbeatInterval().AsDuration() != shortTTL/3 || len(resp.GetToken()) < 32 || resp.GetInstance().GetIncarnation() == "" {
 		t.Errorf("registered: %v", resp)
 	}
@@ -87,7 +90,8 @@ func TestARegistrationObeysItsTokenOnly(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Start(t)
 	s, other := serveAPI(t, etcd, grpcapi.Config{}), serveAPI(t, etcd, grpcapi.Config{})
-	resp, second := s.register(t, "one"), s.register(t, "two")
+	// They send no heartbeats, however long the calls take.
+	resp, second := s.register(t, "one", time.Minute), s.register(t, "two", time.Minute)
 	for name, token := range map[string]string{"none": "", "wrong": "x" + resp.GetToken(), "of another": second.GetToken()} {
 		for _, server := range []*apiServer{s, other} {
 			_, err := server.heartbeat(t, "one", token)
@@ -308,5 +312,48 @@ func TestWhoComesBackToAnotherServerKeepsItsRegistrations(t *testing.T) {
 	}
 	if lost := deletions(t, etcd, 1); lost != 0 {
 		t.Errorf("%d deletions", lost)
+	}
+}
+
+// The first server hears of everything late: that the second one has taken the registrations on, too.
+func TestWhoIsBackBeforeTheServerKnowsThatItWasAwayKeepsItsRegistrations(t *testing.T) {
+	t.Parallel()
+	const many = 20
+	etcd := etcdtest.Start(t)
+	slow := faultproxy.Start(t, etcd.Endpoint())
+	a, b := serveAPIAt(t, slow.Addr(), grpcapi.Config{}), serveAPI(t, etcd, grpcapi.Config{})
+	n := a.session(t)
+	tokens := n.fill(many)
+	n.cancel()
+	slow.Delay(150 * time.Millisecond)
+	n = b.session(t)
+	n.resume(tokens)
+	b.api.EndStreams()
+	b.api.Close()
+	_ = b.reg.Close(context.WithoutCancel(t.Context()))
+	n = a.session(t)
+	n.resume(tokens)
+	<-time.After(shortTTL + 2*time.Second) // what nobody keeps would be gone
+	if lost := deletions(t, etcd, 1); lost != 0 {
+		t.Errorf("%d deletions of %d", lost, many)
+	}
+}
+
+func TestWhoComesBackWhileEtcdIsSilentKeepsItsRegistrations(t *testing.T) {
+	t.Parallel()
+	const many = 1500 // more than could ask etcd in vain, some at a time, within a TTL
+	etcd := etcdtest.Start(t)
+	way := faultproxy.Start(t, etcd.Endpoint())
+	a := serveAPIAt(t, way.Addr(), grpcapi.Config{})
+	n := a.session(t)
+	tokens := n.fill(many)
+	way.BlackHole()
+	n.cancel()
+	n = a.session(t)
+	n.resume(tokens)
+	way.Heal()
+	<-time.After(shortTTL + 2*time.Second)
+	if lost := deletions(t, etcd, 1); lost != 0 {
+		t.Errorf("%d deletions of %d", lost, many)
 	}
 }
