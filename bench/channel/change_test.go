@@ -4,6 +4,7 @@ package channel
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -76,23 +77,19 @@ func (r *row) cost(got reading, made int) {
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // benchmarkChange makes changes that each cost so many connections, one by one and far enough apart for none to be
-// gathered with the next.
+// gathered with the next. The first ones after a garbage collection are not measured: stacks have to grow anew, and pools to be filled.
 func benchmarkChange(b *testing.B, rows []*row, window time.Duration, change func(*fleet), dials int) {
-	pause := time.NewTicker(max((window+5*time.Millisecond)/time.Duration(len(rows)), 5*time.Millisecond))
-	defer pause.Stop()
+	turns := changing{b: b, rows: rows, rest: window + 5*time.Millisecond, change: change}
 	reset(rows)
 	for b.Loop() {
 		for _, r := range rows {
 			r.begin(b)
 		}
-		for k := range changes() {
-			for _, r := range rows {
-				if k < r.changes() {
-					change(r.fleet)
-				}
-				<-pause.C
-			}
+		turns.take(func(*row) int { return warming })
+		for _, r := range rows {
+			r.process.ask(b, order{Do: "begin"})
 		}
+		turns.take((*row).changes)
 		for _, r := range rows {
 			r.end(b, dials*r.changes())
 		}
@@ -103,6 +100,34 @@ func benchmarkChange(b *testing.B, rows []*row, window time.Duration, change fun
 	report(b, rows)
 	ratio(b, rows, "cpu-µs", "ratio", "rollcall", "etcd-rr", "")
 	ratio(b, rows, "cpu-µs", "net-ratio", "rollcall", "etcd-rr", "raw")
+}
+
+// warming is how many changes are made before those that are measured.
+const warming = 2
+
+// changing has contenders take turns, with so much rest for each between two changes.
+type changing struct {
+	b      *testing.B
+	rows   []*row
+	rest   time.Duration
+	change func(*fleet)
+}
+
+// take makes as many changes for each as it is to have; who has had all of them is left out.
+func (c changing) take(times func(*row) int) {
+	left := slices.Clone(c.rows)
+	for k := 0; ; k++ {
+		left = slices.DeleteFunc(left, func(r *row) bool { return k >= times(r) })
+		if len(left) == 0 {
+			return
+		}
+		pause := time.NewTicker(max(c.rest/time.Duration(len(left)), 5*time.Millisecond))
+		for _, r := range left {
+			c.change(r.fleet)
+			<-pause.C
+		}
+		pause.Stop()
+	}
 }
 
 // benchmarkChurn replaces tenths, one contender after the other.

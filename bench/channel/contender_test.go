@@ -78,13 +78,19 @@ func changes() int {
 	return 16
 }
 
-// changes is how many of them the contender is put through: some take long.
-func (c contender) changes() int {
-	if c.resolver == "gf" {
+// changes is how many of them the row is put through: some take long. Of those that a bar is about there are more, as far as there is time.
+func (r *row) changes() int {
+	switch {
+	case r.resolver == "gf":
 		return changes() / 8
+	case r.n <= 1000 && slices.Contains(barred, r.name):
+		return 4 * changes()
 	}
 	return changes()
 }
+
+// barred are the contenders that a bar on the cost of a change is about.
+var barred = []string{watching.name, dialling.name, rollcalls.name, etcdsOwn.name}
 
 // affordable leaves those of the contenders that can be run with n instances.
 func affordable(b *testing.B, n int, all ...contender) []contender {

@@ -13,19 +13,22 @@ import (
 	_ "github.com/rollcall-io/rollcall/balancer"
 )
 
+// ours is rollcall's policy.
+const ours = "rollcall"
+
 // countedPrefix before the name of a load-balancing policy means that policy, with its events counted.
 const countedPrefix = "counted."
 
 func init() {
 	balancer.Register(bareBuilder{})
-	for _, name := range []string{"bare", "round_robin", "rollcall"} {
+	for _, name := range []string{"bare", "round_robin"} {
 		if b := balancer.Get(name); b != nil {
 			balancer.Register(countedBuilder{b, countedPrefix + name})
 		}
 	}
 }
 
-// countUnderItsName has the events of a policy counted that a library names itself.
+// countUnderItsName has the events of a policy counted that a library names itself, as rollcall's resolver does.
 func countUnderItsName(name string) {
 	if b := balancer.Get(name); b != nil {
 		balancer.Register(countedBuilder{b, name})

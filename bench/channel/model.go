@@ -18,6 +18,7 @@ import (
 // model is a service that is only thought of. It tells a channel of its changes itself.
 type model struct {
 	resolver *manual.Resolver
+	link     *endpoints.Link
 	listed   bool // by lists, and not by views
 	reducer  *endpoints.Reducer
 	all      []*rollcall.Instance
@@ -29,7 +30,7 @@ type model struct {
 // target returns the target of a channel to a service with n instances.
 func (m *model) target(kind string, n int) (string, grpcresolver.Builder) {
 	*m = model{
-		resolver: manual.NewBuilderWithScheme("model"), listed: kind == "lists",
+		resolver: manual.NewBuilderWithScheme("model"), listed: kind == "lists", link: new(endpoints.Link),
 		reducer: endpoints.NewReducer("svc", "", nil), lists: map[string]string{},
 	}
 	var updates []rollcall.Update
@@ -51,7 +52,7 @@ func (m *model) newInstance() *rollcall.Instance {
 func (m *model) state(updates []rollcall.Update) grpcresolver.State {
 	if !m.listed {
 		view, _ := m.reducer.Apply(updates)
-		return view.State()
+		return view.Linked(m.link)
 	}
 	for _, u := range updates {
 		if m.lists[u.Instance.ID] = u.Instance.Addr; u.Op == rollcall.Delete {
@@ -63,6 +64,16 @@ func (m *model) state(updates []rollcall.Update) grpcresolver.State {
 		s.Endpoints = append(s.Endpoints, grpcresolver.Endpoint{Addresses: []grpcresolver.Address{{Addr: addr}}})
 	}
 	return s
+}
+
+// tell tells the channel of updates, as rollcall's resolver does: by their link if its policy has joined that.
+func (m *model) tell(updates []rollcall.Update) {
+	if m.reducer.Linked = m.link.Joined(); m.reducer.Linked {
+		view, _ := m.reducer.Apply(updates)
+		m.link.Pass(view)
+		return
+	}
+	m.resolver.UpdateState(m.state(updates))
 }
 
 // change makes a change of one instance.
@@ -93,7 +104,7 @@ func (p *program) drive(kind string) reading {
 		<-time.After(gap)
 		updates := p.change(kind)
 		pickers, began := p.pickers.Load(), processCPU()
-		p.resolver.UpdateState(p.state(updates))
+		p.tell(updates)
 		if !p.until(func() bool {
 			return p.ready.Load() == int64(p.N) && (p.Policy == "bare" || p.pickers.Load() > pickers)
 		}) {

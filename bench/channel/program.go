@@ -3,6 +3,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -89,8 +90,8 @@ func Main(text string, libraries map[string]Library) {
 		fail(err)
 	}
 	p.library = libraries[p.Resolver]
-	if p.library.Policy != "" {
-		countUnderItsName(p.library.Policy)
+	if p.Policy == ours || p.library.Policy != "" {
+		countUnderItsName(cmp.Or(p.library.Policy, p.Policy))
 	}
 	if p.Resolver == "rollcall" {
 		p.reg = p.open()
@@ -134,7 +135,7 @@ func (p *program) do(o order) reading {
 	switch o.Do {
 	case "connect":
 		p.counts = newCounts()
-		p.sight.pickless = p.Policy == "bare"
+		p.sight.pickless, p.sight.unlisted = p.Policy == "bare", p.Policy == ours
 		p.mark()
 		p.connect()
 	case "mark":
@@ -187,9 +188,13 @@ func (p *program) dial() {
 	if p.library.Dial != nil {
 		p.conn, err = p.library.Dial(p.Etcd, p.Service, options...)
 	} else {
-		target, builder := p.target()
-		p.conn, err = grpc.NewClient(target, append(options, grpc.WithResolvers(builder),
-			grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, countedPrefix+p.Policy, p.Config)))...)
+		name := countedPrefix + p.Policy
+		if p.Policy == ours {
+			name = ours
+		}
+		config := fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, name, p.Config)
+		target, builder := p.target(config)
+		p.conn, err = grpc.NewClient(target, append(options, grpc.WithResolvers(builder), grpc.WithDefaultServiceConfig(config))...)
 	}
 	if err != nil {
 		fail(err)
@@ -197,16 +202,20 @@ func (p *program) dial() {
 	p.conn.Connect()
 }
 
-// target returns what to make a channel to, and with which resolver.
-func (p *program) target() (string, grpcresolver.Builder) {
+// target returns what to make a channel to, and with which resolver. To rollcall's the service config is known, as it is in rollcallgrpc.
+func (p *program) target(config string) (string, grpcresolver.Builder) {
 	switch p.Resolver {
 	case "cold":
 		p.reg = p.open()
 		fallthrough
 	case "rollcall":
-		return "rollcall:///" + p.Service, resolver.NewBuilder(p.reg)
+		return "rollcall:///" + p.Service, resolver.NewBuilder(p.reg, resolver.WithServiceConfig(config))
 	case "etcd":
-		builder, err := etcdresolver.NewBuilder(p.client())
+		client, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(p.Etcd, ","), DialTimeout: 5 * time.Second}) // as its documentation has it
+		if err != nil {
+			fail(err)
+		}
+		builder, err := etcdresolver.NewBuilder(client)
 		if err != nil {
 			fail(err)
 		}
@@ -215,6 +224,7 @@ func (p *program) target() (string, grpcresolver.Builder) {
 	return p.model.target(p.Resolver, p.N)
 }
 
+// client makes a client of etcd's as rollcall has it: what is measured with it is the least that there is to be done.
 func (p *program) client() *clientv3.Client {
 	client, err := clientv3.New(rollcall.ClientConfig(strings.Split(p.Etcd, ",")...))
 	if err != nil {

@@ -22,6 +22,7 @@ type sight struct {
 	conn     balancer.SubConn // guarded by mu; the instance's, when it was READY last
 	tries    int              // guarded by mu; how many picks it takes to know that an instance is not picked
 	pickless bool             // there are no pickers: READY and listed are all that there is to be seen
+	unlisted bool             // what is listed is not all that the policy knows: any picker can be what is wanted
 	at       chan time.Time
 }
 
@@ -29,7 +30,7 @@ type sight struct {
 func (s *sight) look(addr string, coming bool, tries int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addr, s.coming, s.due, s.tries = addr, coming, false, tries
+	s.addr, s.coming, s.due, s.tries = addr, coming, s.unlisted && !coming, tries
 	s.at = make(chan time.Time, 1)
 }
 
