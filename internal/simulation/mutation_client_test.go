@@ -67,13 +67,13 @@ func (s *headerStream) RecvMsg(m any) error {
 func TestAWatcherThatDoesNotProbeIsCaught(t *testing.T) {
 	f := watchers()
 	f.client = noProbe
-	mustBreak(t, f, 20, "no silence", "convergence")
+	mustBreak(t, f, 100, "no silence", "convergence")
 }
 
 func TestAWatcherThatDoubtsNothingIsCaught(t *testing.T) {
 	f := watchers()
 	f.options = []rollcall.Option{rollcall.WithSuspicion(0)}
-	mustBreak(t, f, 20, "no shrink")
+	mustBreak(t, f, 100, "no shrink")
 }
 
 // unfencedRevoke says that a lease is revoked, and revokes nothing.
