@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -78,21 +79,21 @@ func (d *diary) reaches(t *testing.T, revision int64) {
 	})
 }
 
-// storm writes and deletes instances by chance from several goroutines, and returns when etcd has acknowledged n writes.
-func storm(t *testing.T, c *clientv3.Client, n int) {
-	t.Helper()
-	ctx := within(t, historyPatience)
+// storm writes and deletes instances by chance from four goroutines, until etcd has acknowledged n writes of each and over is closed.
+func storm(ctx context.Context, c *clientv3.Client, n int, over <-chan struct{}) error {
+	failed := make([]error, 4)
 	var wg sync.WaitGroup
-	for writer := range 4 {
+	for writer := range failed {
 		wg.Go(func() {
-			for i := range n / 4 {
+			for i := 0; failed[writer] == nil && (i < n || !closed(over)); i++ {
 				key := fmt.Sprintf("rollcall/services/svc/%d", rand.IntN(50))
 				op := clientv3.OpPut(key, fmt.Sprintf(`{"Addr":"10.0.%d.%d:%d"}`, writer, i%250, 1+i/250))
 				if rand.IntN(3) == 0 {
 					op = clientv3.OpDelete(key)
 				}
-				for ctx.Err() == nil {
-					if _, err := c.Do(ctx, op); err == nil {
+				for _, err := c.Do(ctx, op); err != nil; _, err = c.Do(ctx, op) {
+					if ctx.Err() != nil {
+						failed[writer] = fmt.Errorf("%d of at least %d writes in time: %w", i, n, err)
 						break
 					}
 				}
@@ -100,8 +101,15 @@ func storm(t *testing.T, c *clientv3.Client, n int) {
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		t.Fatal("etcd took too long to write")
+	return errors.Join(failed...)
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -154,8 +162,10 @@ func TestAJournalLosesNothingAndTellsNothingTwice(t *testing.T) {
 	c := etcd.Client(t)
 	proxy := faultproxy.Start(t, etcd.Endpoint())
 	d := keepDiary(t, proxy.Addr())
-	var wg sync.WaitGroup
-	wg.Go(func() { storm(t, c, 4000) })
+	faults := make(chan struct{})
+	stormed := make(chan error, 1)
+	ctx := within(t, 2*historyPatience)
+	go func() { stormed <- storm(ctx, c, 250, faults) }()
 	for n := range 6 {
 		<-time.After(150 * time.Millisecond) // the storm goes on meanwhile
 		switch n % 3 {
@@ -169,7 +179,10 @@ func TestAJournalLosesNothingAndTellsNothingTwice(t *testing.T) {
 			proxy.Heal()
 		}
 	}
-	wg.Wait()
+	close(faults)
+	if err := <-stormed; err != nil {
+		t.Fatal(err)
+	}
 	put(t, c, "rollcall/services/svc/last", `{"Addr":"10.0.0.9:1"}`)
 	want, upTo := logbook(t, c, 1)
 	for name, d := range map[string]*diary{"who was there": d, "who reads it all from the past": keepDiary(t, etcd.Endpoint())} {
@@ -182,7 +195,9 @@ func TestAJournalLosesNothingAndTellsNothingTwice(t *testing.T) {
 
 	// It was cut off when what it missed was compacted: it begins anew with what is there, and goes on exactly from there.
 	proxy.Cut()
-	storm(t, c, 200)
+	if err := storm(ctx, c, 50, faults); err != nil {
+		t.Fatal(err)
+	}
 	put(t, c, "rollcall/services/svc/last", `{"Addr":"10.0.0.9:2"}`)
 	at := etcd.Compact(t)
 	put(t, c, "rollcall/services/svc/last", `{"Addr":"10.0.0.9:3"}`)
