@@ -3,6 +3,7 @@
 package channel
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,10 +21,15 @@ import (
 )
 
 // BenchmarkPolicyReachesEveryChannel measures how long after SetPolicy is called, and how long after etcd has confirmed it, the
-// last of 64 channels, each with a registry of its own and connected to four servers, has the load-balancing policy that it
+// last of N channels, each with a registry of its own and connected to four servers, has the load-balancing policy that it
 // names ("rollcall-write" and "rollcall-confirmed").
 func BenchmarkPolicyReachesEveryChannel(b *testing.B) {
-	const channels = 64
+	for _, n := range []int64{1, 8, 64} {
+		b.Run(fmt.Sprintf("N=%d", n), func(b *testing.B) { benchmarkPolicy(b, n) })
+	}
+}
+
+func benchmarkPolicy(b *testing.B, channels int64) {
 	etcd := etcdtest.Start(b)
 	operator := openBench(b, etcd)
 	for _, addr := range startSilent(b) {
@@ -50,7 +56,7 @@ func BenchmarkPolicyReachesEveryChannel(b *testing.B) {
 	var written, applied []time.Duration
 	for b.Loop() {
 		for n := range 2 * samples() {
-			<-time.After(rest(channels))
+			<-time.After(rest(int(channels)))
 			all := probes[n%2].expect(channels)
 			began := time.Now()
 			if _, err := operator.SetPolicy(b.Context(), "svc", rollcall.Policy{Balancer: probes[n%2].name, Revision: rollcall.AnyRevision}); err != nil {

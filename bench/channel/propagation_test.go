@@ -14,12 +14,23 @@ import (
 // else to do, and that gathers nothing any more.
 func rest(n int) time.Duration { return 20*time.Millisecond + time.Duration(n)*10*time.Microsecond }
 
-// samples is how often each contender's instance comes and goes in one measurement.
+// samples is how often something is measured that is waited for.
 func samples() int {
 	if testing.Short() {
 		return 3
 	}
 	return 6
+}
+
+// percentile is from how many on there is a 99th of 100.
+const percentile = 100
+
+// samples is how often the pair's instance comes and goes in one measurement. Of those that a bar is about there is a 99th of 100, if there is time.
+func (p *pair) samples() int {
+	if long() && slices.Contains(barred, p.name) {
+		return percentile
+	}
+	return samples()
 }
 
 // BenchmarkPropagation measures how long it takes from the call that registers an instance until the picker of another
@@ -54,11 +65,19 @@ func BenchmarkPropagation(b *testing.B) {
 		return
 	}
 	b.Run("N=1/cluster", func(b *testing.B) { benchmarkPropagation(b, newPairs(b, startCluster(b), 1), 0) })
+	for _, n := range []int{100, 1000} { // of those that a bar is about: the others take long
+		b.Run(fmt.Sprintf("N=%d/cluster", n), func(b *testing.B) {
+			benchmarkPropagation(b, newPairs(b, startCluster(b), n, watching, connecting, rollcalls, etcdsOwn), 0)
+		})
+	}
 }
 
-func newPairs(b *testing.B, etcd store, n int) (pairs []*pair) {
+func newPairs(b *testing.B, etcd store, n int, contenders ...contender) (pairs []*pair) {
 	b.Helper()
-	for _, c := range affordable(b, n, watching, connecting, rollcalls, etcdsOwn, goZero, kratos, gf) {
+	if len(contenders) == 0 {
+		contenders = []contender{watching, connecting, rollcalls, etcdsOwn, goZero, kratos, gf}
+	}
+	for _, c := range affordable(b, n, contenders...) {
 		pairs = append(pairs, newPair(b, etcd, c, n))
 	}
 	return pairs
@@ -101,7 +120,7 @@ func benchmarkPropagation(b *testing.B, pairs []*pair, churn int) {
 				stop = p.fleet.churning(churn)
 			}
 			enough := time.Now().Add(time.Minute) // for who cannot keep up
-			for range samples() {
+			for range p.samples() {
 				if p.turn(b); time.Now().After(enough) {
 					break
 				}
@@ -149,12 +168,14 @@ func (p *pair) look(b *testing.B, addr string, coming bool, do string) (reading,
 	return got, got.At.Sub(began.At)
 }
 
-// quantiles prints the median, the 99th percentile and the longest.
+// quantiles prints the median, the 99th percentile if there is one, and the longest.
 func quantiles(b *testing.B, name string, all []time.Duration) {
 	b.Helper()
 	slices.Sort(all)
 	at := func(q float64) float64 { return micros(all[int(math.Ceil(q*float64(len(all))))-1]) }
 	b.ReportMetric(at(0.5), name+"-p50-µs")
-	b.ReportMetric(at(0.99), name+"-p99-µs")
+	if len(all) >= percentile {
+		b.ReportMetric(at(0.99), name+"-p99-µs")
+	}
 	b.ReportMetric(at(1), name+"-max-µs")
 }

@@ -20,7 +20,7 @@ const (
 	listTurns   = 3
 )
 
-// BenchmarkList measures what it takes to tell all instances of a service over HTTP: CPU and bytes for an answer, answers for each second of
+// BenchmarkList measures what it takes to tell all instances of a service over HTTP: CPU, bytes and allocations for an answer, answers for each second of
 // CPU, and the time to an answer, with as many under way as there are connections, four. Beside the server, GET /v1/services/{service}, is "raw",
 // the same range of keys from etcd's own HTTP gateway. Both have the same instances from the same etcd. The server answers from its memory; etcd's
 // answer is base64 in JSON, and whoever gets it has still to decode the instances.
@@ -42,6 +42,7 @@ type listed struct {
 	askers *process
 	sum    asked
 	cpu    time.Duration
+	bytes  float64 // allocated
 	took   []spread
 }
 
@@ -104,6 +105,7 @@ func compareLists(b *testing.B, all []*listed) {
 		report(b, l.name, "p50-µs", middle(l.took, func(s spread) float64 { return micros(s.P50) }))
 		report(b, l.name, "p99-µs", middle(l.took, func(s spread) float64 { return micros(s.P99) }))
 		report(b, l.name, "max-µs", maximum(l.took, func(s spread) float64 { return micros(s.Max) }))
+		report(b, l.name, "allocated-kB", l.bytes/1e3/answers)
 		report(b, l.name, "kB", float64(l.sum.Bytes)/1e3/answers)
 	}
 	b.ReportMetric(0, "ns/op")
@@ -111,10 +113,11 @@ func compareLists(b *testing.B, all []*listed) {
 
 func (l *listed) turn(b *testing.B, window time.Duration) {
 	b.Helper()
-	cpu := l.host.cpu(b)
+	cpu, bytes := l.host.cpu(b), l.host.allocated(b)
 	var answer asked
 	l.askers.ask(b, window, &answer)
 	l.cpu += l.host.cpu(b) - cpu
+	l.bytes += l.host.allocated(b) - bytes
 	l.sum.Answers, l.sum.Bytes = l.sum.Answers+answer.Answers, l.sum.Bytes+answer.Bytes
 	l.took = append(l.took, answer.Took)
 }

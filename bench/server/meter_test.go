@@ -27,6 +27,8 @@ func cpuOf(b *testing.B, pid int) time.Duration {
 }
 
 var (
+	everAllocated = regexp.MustCompile(`(?m)^# TotalAlloc = (\d+)$`)
+
 	heapInUse  = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 	stackInUse = regexp.MustCompile(`(?m)^# Stack = (\d+) / `)
 )
@@ -87,6 +89,15 @@ func (h host) memory(b *testing.B) (sum float64) {
 	b.Helper()
 	for _, addr := range h.pprof {
 		sum += memoryOf(b, addr)
+	}
+	return sum
+}
+
+// allocated is all that the processes have ever allocated, in bytes, what is freed included.
+func (h host) allocated(b *testing.B) (sum float64) {
+	b.Helper()
+	for _, addr := range h.pprof {
+		sum += number(b, everAllocated, get(b, "http://"+addr+"/debug/pprof/heap?debug=1"))
 	}
 	return sum
 }

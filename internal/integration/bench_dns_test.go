@@ -16,7 +16,7 @@ import (
 // the same instances lie in the same etcd for both, and the same questions are asked of both, 32 at a time, by UDP on 4 sockets, by TCP on as
 // many connections, or on 4 if they are "pipelined". TCP is told all instances, UDP as many as fit; "churn" replaces ten instances a second;
 // "names" asks for one service after the other, so that CoreDNS's cache has none of them. It reports the CPU of the process for an answer and
-// answers per second of it, the time to an answer at a moderate rate, and what is in the answers. N is the instances, or the names. With 10,000
+// answers per second of it, the time to an answer at a moderate rate, what is in the answers, and the memory that the process has then. N is the instances, or the names. With 10,000
 // instances a round takes up to 20 s, for CoreDNS does not keep up; without ROLLCALL_BENCH_LONG=1 they are left out, as is what matters less.
 //
 //	make bench
@@ -129,7 +129,21 @@ func (w *dnsWorld) compare(b *testing.B, k dnsKind, questions [][]byte) {
 	b.ReportMetric(0, "ns/op")
 	for i, s := range w.servers {
 		reportDNS(b, s.name, rounds[i])
+		b.ReportMetric(residentMB(b, s.pid), s.name+"-resident-MB")
 	}
+}
+
+// residentMB is the memory that a process has now, its program's text included.
+func residentMB(b *testing.B, pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	var all, resident float64
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &all, &resident)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return resident * float64(os.Getpagesize()) / 1e6
 }
 
 // saturate asks one server as much as it can answer.

@@ -17,20 +17,28 @@ import (
 )
 
 // BenchmarkRegisterToView measures, interleaved in one run, how long it takes from Register to the view of another
-// registry, and what etcd itself takes from a conditional put under a lease that exists to its watch event: on one etcd
-// that does not sync its writes, and on a cluster of three processes that does. It reports percentiles and the ratio of
-// the medians.
+// registry, whose service has N other instances, and what etcd itself takes from a conditional put under a lease that exists
+// to its watch event: on one etcd that does not sync its writes, and on a cluster of three processes that does. It reports
+// percentiles and the ratio of the medians.
 //
 //	make bench
 func BenchmarkRegisterToView(b *testing.B) {
-	b.Run("one", func(b *testing.B) { benchmarkView(b, etcdtest.Start(b).Endpoint()) })
+	b.Run("one", func(b *testing.B) { benchmarkViews(b, etcdtest.Start(b).Endpoint()) })
 	b.Run("cluster", func(b *testing.B) {
-		benchmarkView(b, etcdtest.StartCluster(b, 3, etcdtest.WithFsync()).Endpoints()...)
+		benchmarkViews(b, etcdtest.StartCluster(b, 3, etcdtest.WithFsync()).Endpoints()...)
 	})
 }
 
-func benchmarkView(b *testing.B, endpoints ...string) {
-	ours, raw := viewLatency(b, endpoints), eventLatency(b, endpoints)
+func benchmarkViews(b *testing.B, endpoints ...string) {
+	for _, others := range []int{1, 1000, 10_000} {
+		b.Run(fmt.Sprintf("N=%d", others), func(b *testing.B) { benchmarkView(b, others, endpoints) })
+	}
+}
+
+func benchmarkView(b *testing.B, others int, endpoints []string) {
+	service := fmt.Sprintf("svc-%d", others)
+	fill(b, client(b, endpoints...), "rollcall/services/"+service+"/", others)
+	ours, raw := viewLatency(b, endpoints, service, others), eventLatency(b, endpoints, service)
 	var view, event []time.Duration
 	for n := 0; b.Loop(); n++ {
 		view = append(view, ours(n))
@@ -54,41 +62,42 @@ func micros(d []time.Duration, percentile int) float64 {
 	return float64(d[(len(d)-1)*percentile/100].Microseconds())
 }
 
-// viewLatency returns a function that registers instance n and waits until another registry's view has it.
-func viewLatency(b *testing.B, endpoints []string) func(n int) time.Duration {
+// viewLatency returns a function that registers instance n beside the others and waits until another registry's view has it.
+func viewLatency(b *testing.B, endpoints []string, service string, others int) func(n int) time.Duration {
 	reg, observer := openAll(b, endpoints), openAll(b, endpoints)
-	w := watch(b, observer, "svc")
+	w := watch(b, observer, service)
 	next(b, w)
-	register(b, reg, "other", rollcall.Instance{Addr: "10.0.0.1:1"}) // the lease exists, as it does below
+	register(b, reg, "other", rollcall.Instance{Addr: fmt.Sprintf("10.0.0.1:%d", others)}) // the lease exists, as it does below
 	return func(n int) time.Duration {
 		seen := make(chan time.Time, 1)
 		go func() {
-			for v, err := w.Next(b.Context()); err == nil && len(v.Instances) == 0; v, err = w.Next(b.Context()) {
+			for v, err := w.Next(b.Context()); err == nil && len(v.Instances) <= others; v, err = w.Next(b.Context()) {
 			}
 			seen <- time.Now()
 		}()
 		began := time.Now()
-		r := register(b, reg, "svc", rollcall.Instance{Addr: fmt.Sprintf("10.0.0.1:%d", n%60000+1)})
+		r := register(b, reg, service, rollcall.Instance{Addr: fmt.Sprintf("10.255.0.1:%d", n%60000+1)})
 		took := (<-seen).Sub(began)
 		if err := r.Deregister(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		until(b, w, 10*time.Second, "it gone", func(v *rollcall.View) bool { return len(v.Instances) == 0 })
+		until(b, w, 10*time.Second, "it gone", func(v *rollcall.View) bool { return len(v.Instances) == others })
 		return took
 	}
 }
 
 // eventLatency returns a function that puts key n, if it is absent, under a lease, and waits for the watch event.
-func eventLatency(b *testing.B, endpoints []string) func(n int) time.Duration {
+func eventLatency(b *testing.B, endpoints []string, name string) func(n int) time.Duration {
 	writer, reader := client(b, endpoints...), client(b, endpoints...)
 	lease, err := writer.Grant(b.Context(), 3600)
 	if err != nil {
 		b.Fatal(err)
 	}
-	events := reader.Watch(b.Context(), "raw/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	dir := "raw/" + name + "/"
+	events := reader.Watch(b.Context(), dir, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-events
 	return func(n int) time.Duration {
-		key := fmt.Sprintf("raw/%d", n)
+		key := fmt.Sprintf("%s%d", dir, n)
 		seen := make(chan time.Time, 1)
 		go func() {
 			<-events

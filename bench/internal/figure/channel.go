@@ -11,9 +11,9 @@ func channel() []Figure {
 
 func propagation() []Figure {
 	all := who("rollcall", "etcd-rr", "gozero", "kratos", "gf", "bare", "raw", "raw-dial")
-	register, registerTail, deregister := slices.Clone(all), slices.Clone(all), slices.Clone(all[:7])
+	register, registerMost, registerLast, deregister := slices.Clone(all), slices.Clone(all), slices.Clone(all), slices.Clone(all[:7])
 	for n, c := range all {
-		register[n].Metric, registerTail[n].Metric = c.Key+"-register-p50-µs", c.Key+"-register-max-µs"
+		register[n].Metric, registerMost[n].Metric, registerLast[n].Metric = c.Key+"-register-p50-µs", c.Key+"-register-p99-µs", c.Key+"-register-max-µs"
 		if n < len(deregister) { // nobody is dialled
 			deregister[n].Metric = c.Key + "-deregister-p50-µs"
 		}
@@ -26,13 +26,16 @@ func propagation() []Figure {
 				"Who has not seen it within 10 s is taken to have needed these.",
 		}
 	}
+	const tail = "Of a hundred for each contender, which are made with ROLLCALL_BENCH_LONG=1, for those that a bar is about."
 	cluster := of("propagation-cluster", "The same, on a cluster of three that syncs", "", `Propagation/N=\d+/cluster`, "raw-dial", register)
 	return []Figure{
 		of("propagation", "Register → the picker of another process’s channel", "The median time from the call until the instance is picked.", `Propagation/N=\d+/idle`, "raw-dial", register),
 		cluster,
-		of("propagation-tail", "The same, the longest of a round", "", `Propagation/N=\d+/idle`, "raw-dial", registerTail),
+		of("propagation-tail", "The same, in 99 of 100", tail, `Propagation/N=\d+/idle`, "raw-dial", registerMost),
+		of("propagation-last", "The same, the longest of a round", "", `Propagation/N=\d+/idle`, "raw-dial", registerLast),
 		of("propagation-gone", "Deregister → gone from the picker", "The median time from the call until it is picked no more.", `Propagation/N=\d+/idle`, "raw", deregister),
 		of("propagation-churn", "Register → the picker, while a twentieth of the others is replaced each second", "The median time from the call until the instance is picked.", `Propagation/N=\d+/churn`, "raw-dial", register),
+		of("propagation-churn-tail", "The same in churn, in 99 of 100", tail, `Propagation/N=\d+/churn`, "raw-dial", registerMost),
 	}
 }
 
@@ -120,8 +123,8 @@ func pick() []Figure {
 
 func policy() []Figure {
 	s := suite{
-		id: "policy", title: "A policy is written → the last of 64 channels follows it", section: callers, pkg: "bench/channel",
-		benchmark: "PolicyReachesEveryChannel", contenders: who("rollcall"),
+		id: "policy", title: "A policy is written → the last of all channels follows it", section: callers, pkg: "bench/channel", axis: "channels",
+		benchmark: `PolicyReachesEveryChannel/N=\d+`, contenders: who("rollcall"),
 		text: "From the call that writes it; each channel has a registry of its own, and all are in one process.",
 	}
 	return s.figures(

@@ -9,19 +9,19 @@ func engine() []Figure {
 	}
 	return []Figure{
 		{
-			ID: "view", Section: section, Title: "Register → another process’s view, on a cluster of three that syncs", Baseline: "raw",
-			Text:    "The median time from Register until the view of another registry has the instance, beside a conditional put under a lease that is there already until its watch event, in turns.",
-			Package: "internal/integration", Benchmark: "RegisterToView/cluster", Contenders: view,
+			ID: "view", Section: section, Axis: "other instances", Title: "Register → another process’s view, on a cluster of three that syncs", Baseline: "raw",
+			Text:    "The median time from Register until the view of another registry, of a service with so many others, has the instance, beside a conditional put under a lease that is there already until its watch event, in turns.",
+			Package: "internal/integration", Benchmark: `RegisterToView/cluster/N=\d+`, Contenders: view,
 		},
 		{
-			ID: "view-one", Section: section, Title: "Register → another process’s view, on one etcd that does not sync", Baseline: "raw",
+			ID: "view-one", Section: section, Axis: "other instances", Title: "Register → another process’s view, on one etcd that does not sync", Baseline: "raw",
 			Text:    "The same on the fastest etcd there is, where what the library adds shows most.",
-			Package: "internal/integration", Benchmark: "RegisterToView/one", Contenders: view,
+			Package: "internal/integration", Benchmark: `RegisterToView/one/N=\d+`, Contenders: view,
 		},
 		{
-			ID: "view-tail", Section: section, Title: "The same on the cluster, in 99 of 100", Baseline: "raw",
+			ID: "view-tail", Section: section, Axis: "other instances", Title: "The same on the cluster, in 99 of 100", Baseline: "raw",
 			Text:    "As above, the 99th percentile.",
-			Package: "internal/integration", Benchmark: "RegisterToView/cluster",
+			Package: "internal/integration", Benchmark: `RegisterToView/cluster/N=\d+`,
 			Contenders: []Contender{
 				printed("rollcall", "register→view-p99-µs"),
 				printed("raw", "txn→event-p99-µs").called("a transaction to its watch event"),

@@ -48,6 +48,7 @@ func lists() []Figure {
 		quantity{"answers", "answers for each second of processor time", "answers/cpu-s", "More is better."},
 		quantity{"tail", "time to an answer, in 99 of 100", "p99-µs", ""},
 		quantity{"bytes", "bytes of an answer", "kB", ""},
+		quantity{"allocated", "bytes allocated for an answer", "allocated-kB", "By the process that answers."},
 	)
 }
 
@@ -118,6 +119,8 @@ func dns() []Figure {
 			quantity{"tail", "time to an answer at a moderate rate, in 99 of 100", "p99-µs", ""},
 		)...)
 	}
+	s.id, s.benchmark, s.title = "dns", `DNS/N=\d+/A`, "All instances of a service, and a load of A by UDP"
+	list = append(list, s.figures(quantity{"memory", "memory of the process that answers", "resident-MB", "Resident, its program’s text included."})...)
 	s.id, s.benchmark, s.title, s.axis = "dns-names", `DNS/N=\d+/names`, "One service after the other", "names"
 	s.text = "So many services are asked for in turn that CoreDNS’s cache has none of them."
 	return append(list, s.figures(quantity{"answers", "answers for each second of processor time", "answers/cpu-s", ""})...)
